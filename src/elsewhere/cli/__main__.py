@@ -1,0 +1,7 @@
+"""`python -m elsewhere.cli`."""
+
+from __future__ import annotations
+
+from elsewhere.cli import main
+
+main()

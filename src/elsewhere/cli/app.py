@@ -1,0 +1,34 @@
+"""All verbs in one place. A verb's module is small; what is heavy, it imports when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import elsewhere
+from elsewhere.cli import doctor, generate, judge, serve, train
+
+app = typer.Typer(
+    help="Type a sentence, be elsewhere.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(elsewhere.__version__)
+        raise typer.Exit()
+
+
+app.command("generate")(generate.generate)
+app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
+app.add_typer(judge.app, name="judge")
+app.add_typer(train.data, name="data")
+app.add_typer(train.train, name="train")

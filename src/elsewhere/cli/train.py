@@ -1,0 +1,118 @@
+"""`elsewhere data` and `elsewhere train`: make training clips, and networks from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elsewhere.cli.report import interruptible, user_errors
+
+data = typer.Typer(help="Make training data.", no_args_is_help=True)
+train = typer.Typer(help="Train the networks. A run that was cut off goes on where it was.", no_args_is_help=True)
+
+Clips = Annotated[Path, typer.Argument(help="Folder of clips, as `elsewhere data build` makes it.")]
+Run = Annotated[Path, typer.Option("--run", help="Folder for checkpoints, curves and weights.")]
+
+
+@data.callback()
+def data_root() -> None:
+    """Keeps `data` a group while it has one verb."""
+
+
+@data.command("build")
+def build(
+    directory: Annotated[Path, typer.Argument(help="Folder for the clips; what is there already is kept.")],
+    clips: Annotated[int, typer.Option(min=1)] = 900,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 8,
+    samples: Annotated[int, typer.Option(min=1, help="Paths per pixel of the reference.")] = 24,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    processes: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Sample prompts, play their worlds and path-trace them: pairs of guide and picture.
+
+    Example: elsewhere data build clips --clips 900
+    """
+    from elsewhere.model.train.data import DataConfig
+    from elsewhere.model.train.data import build as build_clips
+
+    config = DataConfig(clips=clips, frames=frames, samples=samples, seed=seed, processes=processes)
+
+    def say(done: int, seconds: float) -> None:
+        if done % 10 == 0 or done == clips:
+            left = seconds / done * (clips - done) / 60.0
+            typer.echo(f"{done} of {clips} clips, {done * frames / seconds:.2f} frames/s, {left:.1f} min left")
+
+    with user_errors(), interruptible("Stopped; run the same command again to go on."):
+        build_clips(config, directory, report=say)
+
+
+@train.command("tokenizer")
+def tokenizer(
+    clips: Clips,
+    run: Run = Path("run"),
+    steps: Annotated[int, typer.Option(min=1)] = 5000,
+    batch: Annotated[int, typer.Option(min=1)] = 24,
+) -> None:
+    """Train the tokenizer. Example: elsewhere train tokenizer clips --run run --steps 3000"""
+    with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
+        from elsewhere.model import weights
+        from elsewhere.model.configuration import TokenizerConfig
+        from elsewhere.model.train import tokenizer as training
+        from elsewhere.model.train.dataset import Clips as ClipSet
+
+        run.mkdir(parents=True, exist_ok=True)
+        plan, config = training.TokenizerTraining(steps=steps, batch=batch), TokenizerConfig()
+        clip_set = ClipSet(clips)
+        network = training.train(clip_set, config, plan, run)
+        card = {"kind": "tokenizer", "clips": len(clip_set), "steps": steps, "batch": batch, "seed": plan.seed}
+        weights.save(run / "tokenizer.safetensors", network, config, card)
+
+
+@train.command("world")
+def world(
+    clips: Clips,
+    run: Run = Path("run"),
+    steps: Annotated[int, typer.Option(min=1)] = 2400,
+    batch: Annotated[int, typer.Option(min=1)] = 4,
+) -> None:
+    """Train the transformer on a trained tokenizer's latents. Example: elsewhere train world clips --run run"""
+    with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
+        from elsewhere.model import weights
+        from elsewhere.model.configuration import TokenizerConfig, TransformerConfig
+        from elsewhere.model.train import world as training
+        from elsewhere.model.train.dataset import Clips as ClipSet
+        from elsewhere.model.train.networks.tokenizer import Tokenizer
+        from elsewhere.scene.words import vocabulary
+
+        coder = weights.load(run / "tokenizer.safetensors", Tokenizer, TokenizerConfig)
+        plan, config = training.WorldTraining(steps=steps, batch=batch), TransformerConfig(vocabulary=vocabulary())
+        clip_set = ClipSet(clips)
+        network = training.train(clip_set, coder, config, plan, run)
+        card = {"kind": "world", "clips": len(clip_set), "steps": steps, "batch": batch, "seed": plan.seed}
+        weights.save(run / "world.safetensors", network, config, card)
+
+
+@train.command("finish")
+def finish(
+    clips: Clips,
+    run: Run = Path("run"),
+    steps: Annotated[int, typer.Option(min=1)] = 700,
+) -> None:
+    """Fine-tune the decoder on the transformer's own predictions. Example: elsewhere train finish clips --run run"""
+    with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
+        from elsewhere.model import weights
+        from elsewhere.model.configuration import TokenizerConfig, TransformerConfig
+        from elsewhere.model.train import finish as training
+        from elsewhere.model.train.dataset import Clips as ClipSet
+        from elsewhere.model.train.networks.tokenizer import Tokenizer
+        from elsewhere.model.train.networks.transformer import Transformer
+
+        source = run / "tokenizer.safetensors"
+        coder = weights.load(source, Tokenizer, TokenizerConfig)
+        network = weights.load(run / "world.safetensors", Transformer, TransformerConfig)
+        plan = training.FinishTraining(steps=steps)
+        training.train(ClipSet(clips), coder, network, plan, run)
+        card = weights.read_header(source)["card"] | {"finish steps": steps, "finish seed": plan.seed}
+        weights.save(run / "tokenizer-finished.safetensors", coder, coder.config, card)

@@ -1,0 +1,106 @@
+"""A film: a world watched by nobody's hand, from its first tick to a given second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.live.frame import Frame
+from elsewhere.live.options import Options, check_seconds, read_size
+from elsewhere.live.session import Session
+from elsewhere.scene import Parsed, PromptError, parse
+from elsewhere.scene.description import Scene
+from elsewhere.scene.words.grammar import read
+from elsewhere.scene.words.lexicon import CAMERAS
+from elsewhere.scene.words.tokens import checked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Film:
+    """T pictures of one world. Depth in metres along the camera's −Z (inf for sky), poses camera to world."""
+
+    frames: NDArray[np.uint8]  # (T, H, W, 3)
+    depths: NDArray[np.float32]  # (T, H, W)
+    poses: NDArray[np.float64]  # (T, 4, 4)
+    focals: NDArray[np.float64]  # (T,) pixels
+    ticks: NDArray[np.int64]  # (T,) of 1/240 s
+    fps: int
+    scene: Scene
+    options: Options
+    unknown: tuple[tuple[str, str], ...] = ()
+    """Words of the prompt that were not understood, each with the nearest that is."""
+
+
+def generate(
+    prompt: str,
+    *,
+    seconds: float = 4.0,
+    fps: int = 24,
+    size: int | str | tuple[int, int] = 128,
+    seed: int = 0,
+    mode: str = "grounded",
+    camera: str | None = None,
+    steps: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Film:
+    """Generates a film of what `prompt` says.
+
+    `size` is the side in pixels, or (width, height); `camera` says how to look ("from above", "orbiting");
+    `progress` is called with the frames done and the frames in all. The same arguments give the same bits.
+
+    ValueError (PromptError for words) names the argument, what it may be, and the nearest that would do.
+    """
+    width, height = read_size(size)
+    options = Options(mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps)
+    count = frame_count(seconds, fps)
+    parsed = read_prompt(prompt, seed, camera)
+    shot: list[Frame] = []
+    for frame in film_frames(parsed.scene, options, count):
+        shot.append(frame)
+        if progress is not None:
+            progress(len(shot), count)
+    return Film(
+        frames=np.stack([frame.rgb for frame in shot]),
+        depths=np.stack([frame.depth for frame in shot]),
+        poses=np.stack([frame.c2w for frame in shot]),
+        focals=np.array([frame.focal for frame in shot]),
+        ticks=np.array([frame.tick for frame in shot]),
+        fps=fps,
+        scene=parsed.scene,
+        options=options,
+        unknown=tuple(parsed.unknown),
+    )
+
+
+def film_frames(scene: Scene, options: Options, count: int) -> Iterator[Frame]:
+    """`count` frames, one at a time, so that a long film need not fit in memory."""
+    session = Session(scene, options)
+    for _ in range(count):
+        yield session.frame()
+
+
+def frame_count(seconds: float, fps: int) -> int:
+    """How many frames `seconds` of film have; at least one."""
+    return max(1, round(check_seconds(seconds) * fps))
+
+
+def read_prompt(prompt: str, seed: int = 0, camera: str | None = None) -> Parsed:
+    """`prompt` as a scene; `camera` words replace those of the prompt. PromptError when nothing is known."""
+    parsed = parse(prompt, seed)
+    if camera is None:
+        return parsed
+    if not read(checked(camera)).camera:
+        raise PromptError(f"camera must be words such as {', '.join(map(repr, CAMERAS))}; got {camera[:60]!r}")
+    shot = parse(f"{prompt}, {camera}", seed).scene.shot
+    return replace(parsed, scene=replace(parsed.scene, shot=shot))
+
+
+def unknown_words(prompt: str) -> tuple[tuple[str, str], ...]:
+    """Words of a prompt that are not known, each with the nearest that is; none for what is no prompt at all."""
+    try:
+        return tuple(read(checked(prompt)).unknown)
+    except PromptError:
+        return ()

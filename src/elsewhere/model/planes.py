@@ -1,0 +1,71 @@
+"""The guide as network input: 24 planes of numbers near [−1, 1] at the picture's resolution.
+
+The planes hold what is calculated; the tokenizer and the transformer add what is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.render import to_display
+from elsewhere.scene.catalogue import ENVIRONMENTS
+
+if TYPE_CHECKING:
+    from elsewhere.render import Guide, Stage
+    from elsewhere.scene import Scene
+
+PLANES = (
+    *("lit red", "lit green", "lit blue"),
+    *("albedo red", "albedo green", "albedo blue"),
+    *("normal x", "normal y", "normal z"),
+    *("mirror red", "mirror green", "mirror blue"),
+    *("reflect x", "reflect y", "reflect z"),
+    *("disparity", "direct", "roughness", "metallic", "transmission"),
+    *("water", "sky", "clouds", "grounded"),
+)
+"""Names of the planes, in order. "grounded" is 1 where a guide is given and 0 in a dream."""
+
+
+def scene_scale(scene: Scene) -> float:
+    """Distance in metres at which disparity is one half."""
+    return 2.0 * ENVIRONMENTS[scene.environment].largest
+
+
+def depth_to_disparity(depth: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """(…) metres, inf allowed → (…) in [0, 1]: 1 at the eye, 0 at infinity."""
+    return (np.float32(scale) / (np.maximum(depth, 0.0) + np.float32(scale))).astype(np.float32)
+
+
+def disparity_to_depth(disparity: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """The inverse of `depth_to_disparity`; disparities under 1e-3 are at infinity."""
+    with np.errstate(divide="ignore"):
+        depth = np.float32(scale) * (1.0 / np.maximum(disparity, 1e-9) - 1.0)
+    return np.where(disparity < 1e-3, np.inf, np.maximum(depth, 0.0)).astype(np.float32)
+
+
+def guide_planes(guide: Guide, stage: Stage) -> NDArray[np.float32]:
+    """(24, H, W) float32 of one guide."""
+    height, width = guide.depth.shape
+    out = np.zeros((len(PLANES), height, width), np.float32)
+    sky = guide.material < 0
+    out[0:3] = np.moveaxis(to_display(guide.lit), -1, 0)
+    out[3:6] = np.moveaxis(np.sqrt(np.clip(guide.albedo, 0.0, 1.0)), -1, 0)
+    out[6:9] = np.moveaxis(guide.normal, -1, 0)
+    out[9:12] = np.moveaxis(to_display(guide.mirror), -1, 0)
+    out[12:15] = np.moveaxis(guide.reflect, -1, 0)
+    out[15] = depth_to_disparity(guide.depth, scene_scale(stage.scene))
+    out[16] = np.sqrt(np.clip(guide.direct.mean(axis=-1), 0.0, 1.0))
+    out[17] = guide.roughness
+    metallic = np.array([m.metallic for m in stage.materials], np.float32)
+    transmission = np.array([m.transmission for m in stage.materials], np.float32)
+    index = np.where(sky, 0, guide.material)
+    out[18] = np.where(sky, 0.0, metallic[index])
+    out[19] = np.where(sky, 0.0, transmission[index])
+    out[20] = guide.instance == len(stage.scene.bodies) + 1
+    out[21] = sky
+    out[22] = guide.clouds
+    out[23] = 1.0
+    return np.clip(out, -1.0, 1.0)

@@ -1,0 +1,1 @@
+"""Training of the tokenizer and the transformer: the only room that imports torch at module level."""

@@ -1,0 +1,1 @@
+"""Meshes of the catalogue: `primitives` builds and joins, each family file holds its kinds."""

@@ -1,0 +1,393 @@
+"""The Starlette application: page, health, the world's card, tokens, and the WebSocket.
+
+This file does not know how a world runs (`worlds`) nor what the bytes mean (`wire`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+
+import anyio
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+import elsewhere
+from elsewhere.live.frame import Controls
+from elsewhere.live.options import Options
+from elsewhere.server.gate import Bucket, Tokens, host_name, may_enter
+from elsewhere.server.watcher import Watcher
+from elsewhere.server.wire import Acknowledge, Join, Look, MessageError, encode_jpeg, read_message
+from elsewhere.server.worlds import Blueprint, FullError, LiveWorld, MisunderstoodError, Opened, Worlds
+
+PROTOCOL = "elsewhere.1"
+TOKEN_PROTOCOL = "token."
+BAD_POLICY, BAD_DATA, TRY_LATER = 1008, 1003, 1013
+
+Reader = Callable[[Blueprint], Opened]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one server, one address and one client may use."""
+
+    worlds: int = 3
+    clients: int = 64
+    clients_per_address: int = 16
+    first_word_seconds: float = 5.0
+    unread_seconds: float = 20.0
+    linger_seconds: float = 60.0
+    messages_per_second: float = 200.0
+    joins_per_second: float = 1.0
+    joins_at_once: float = 6.0
+    bad_messages: int = 8
+
+
+class House:
+    """What the routes share: the worlds, the people, the rules."""
+
+    def __init__(self, first: Blueprint, reader: Reader, limits: Limits, local_only: bool) -> None:
+        self.first = first
+        self.limits = limits
+        self.local_only = local_only
+        self.tokens = Tokens()
+        self.worlds = Worlds(most=limits.worlds, linger=limits.linger_seconds)
+        self.worlds.keep(first)
+        self.addresses: Counter[str] = Counter()
+        self._reader = reader
+
+    async def open(self, blueprint: Blueprint) -> LiveWorld:
+        """The world of `blueprint`. ValueError when it cannot be understood, FullError when there is no room."""
+        running = self.worlds.find(blueprint)
+        if running is not None:
+            return running
+        opened = await asyncio.to_thread(self._reader, blueprint)
+        return self.worlds.open(blueprint, opened)
+
+    def refuse(self, websocket: WebSocket) -> str | None:
+        """Why this handshake is turned away; None lets it in. A token is used up only by the last check."""
+        headers = websocket.headers
+        if not may_enter(headers.get("origin"), headers.get("host"), local_only=self.local_only):
+            return "this address is for the page that the server itself sends"
+        if sum(self.addresses.values()) >= self.limits.clients:
+            return "the server is full"
+        if self.addresses[_address(websocket)] >= self.limits.clients_per_address:
+            return "too many connections from one address"
+        offered = websocket.scope.get("subprotocols", [])
+        token = next((name[len(TOKEN_PROTOCOL) :] for name in offered if name.startswith(TOKEN_PROTOCOL)), "")
+        if PROTOCOL not in offered or not self.tokens.redeem(token, time.time()):
+            return "the token is missing, used or too old; reload the page"
+        return None
+
+
+class Visit:
+    """One client from hello to goodbye."""
+
+    def __init__(self, house: House, websocket: WebSocket) -> None:
+        now = time.monotonic()
+        self._house, self._websocket = house, websocket
+        self._watcher = Watcher(now)
+        self._world: LiveWorld | None = None
+        self._steering: bool | None = None
+        self._messages = Bucket(house.limits.messages_per_second, 2 * house.limits.messages_per_second)
+        self._joins = Bucket(house.limits.joins_per_second, house.limits.joins_at_once)
+        self._bad = 0
+
+    async def run(self) -> None:
+        """Serves the client until it goes, breaks a rule or stops reading."""
+        endings: list[tuple[int, str]] = []
+        try:
+            async with anyio.create_task_group() as group:
+
+                async def until_over(job: Callable[[], Awaitable[tuple[int, str]]]) -> None:
+                    endings.append(await job())
+                    group.cancel_scope.cancel()
+
+                for job in (self._listen, self._speak, self._watch_over):
+                    group.start_soon(until_over, job)
+            await self._farewell(*endings[0])
+        finally:
+            if self._world is not None:
+                self._world.leave(self._watcher)
+
+    async def _listen(self) -> tuple[int, str]:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return 1000, ""
+            now = time.monotonic()
+            self._watcher.heard_at = now
+            if not self._messages.take(now):
+                return BAD_POLICY, "too many messages"
+            try:
+                if message.get("text") is None:
+                    raise MessageError("a message must be text")
+                await self._answer(read_message(message["text"]), now)
+            except MessageError as error:
+                self._bad += 1
+                self._watcher.say(type="error", code="message", message=str(error))
+                if self._bad >= self._house.limits.bad_messages:
+                    return BAD_DATA, "too many messages that say nothing"
+
+    async def _answer(self, message: Join | Look | Acknowledge, now: float) -> None:
+        if isinstance(message, Join):
+            await self._join(message, now)
+        elif isinstance(message, Acknowledge):
+            self._watcher.acknowledge(message.frame_id, now)
+        elif self._world is not None and self._world.steers(self._watcher, now):
+            self._world.look(Controls(yaw=message.yaw, pitch=message.pitch, offset=message.offset))
+
+    async def _join(self, message: Join, now: float) -> None:
+        if not self._joins.take(now):
+            self._watcher.say(type="error", code="rate", message="That was fast. Wait a second, then ask again")
+            return
+        try:
+            blueprint = self._blueprint(message)
+            world = await self._house.open(blueprint)
+        except ValueError as error:
+            unknown = [{"word": word, "nearest": nearest} for word, nearest in getattr(error, "unknown", ())]
+            self._watcher.say(type="error", code="prompt", message=str(error), unknown=unknown)
+            return
+        except FullError as error:
+            self._watcher.say(type="error", code="full", message=str(error))
+            return
+        if self._world is not None:
+            self._world.leave(self._watcher)
+        self._watcher.forget()
+        self._world, self._steering = world, None
+        world.enter(self._watcher)
+        self._introduce(world)
+
+    def _blueprint(self, message: Join) -> Blueprint:
+        first = self._house.first
+        options = replace(
+            first.options,
+            seed=first.options.seed if message.seed is None else message.seed,
+            mode=first.options.mode if message.mode is None else message.mode,
+        )
+        prompt = first.prompt if message.prompt is None else " ".join(message.prompt.split())
+        return Blueprint(prompt=prompt, options=options)
+
+    def _introduce(self, world: LiveWorld) -> None:
+        options = world.blueprint.options
+        self._watcher.say(
+            type="world",
+            prompt=world.blueprint.prompt,
+            seed=str(options.seed),  # a 63-bit number does not survive JavaScript
+            mode=options.mode,
+            width=options.width,
+            height=options.height,
+            fps=options.fps,
+            pace=world.opened.pace,
+            unknown=[{"word": word, "nearest": nearest} for word, nearest in world.opened.unknown],
+            notes=list(world.opened.notes),
+        )
+
+    async def _speak(self) -> tuple[int, str]:
+        while True:
+            await self._watcher.ready()
+            item = self._watcher.take(time.monotonic())
+            try:
+                if isinstance(item, str):
+                    await self._websocket.send_text(item)
+                elif item is not None:
+                    await self._websocket.send_bytes(item)
+            except (WebSocketDisconnect, RuntimeError, OSError):
+                return 1000, ""
+
+    async def _watch_over(self) -> tuple[int, str]:
+        limits = self._house.limits
+        start = time.monotonic()
+        while True:
+            await asyncio.sleep(0.25)
+            now = time.monotonic()
+            if self._world is None and self._joins_never(now - start):
+                return BAD_POLICY, "nothing was asked for"
+            if self._watcher.silent_for(now) > limits.unread_seconds:
+                return BAD_POLICY, "frames are not being read"
+            self._tell_steering(now)
+
+    def _joins_never(self, elapsed: float) -> bool:
+        return elapsed > self._house.limits.first_word_seconds and self._watcher.heard_at <= self._watcher.born_at
+
+    def _tell_steering(self, now: float) -> None:
+        if self._world is None:
+            return
+        steering = self._world.steers(self._watcher, now)
+        if steering != self._steering:
+            self._steering = steering
+            self._watcher.say(type="steering", steering=steering, people=len(self._world.watchers))
+
+    async def _farewell(self, code: int, reason: str) -> None:
+        if self._websocket.client_state is not WebSocketState.CONNECTED:
+            return
+        if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        with suppress(RuntimeError, OSError), anyio.move_on_after(1.0):  # it may have gone, or not read at all
+            await self._websocket.close(code, reason)
+
+
+class Guard:
+    """Answers only those who address us by a name we have, and tells browsers to be strict with the page."""
+
+    def __init__(self, app: ASGIApp, local_only: bool) -> None:
+        self._app, self._local_only = app, local_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._local_only and not may_enter(None, Request(scope).headers.get("host"), local_only=True):
+            name = host_name(Request(scope).headers.get("host"))
+            answer = PlainTextResponse(f"This server answers to localhost, not to {name[:80]!r}.\n", 421)
+            await answer(scope, receive, send)
+            return
+
+        async def send_strictly(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_STRICT)
+            await send(message)
+
+        await self._app(scope, receive, send_strictly)
+
+
+_STRICT = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+
+
+def create_app(
+    prompt: str,
+    options: Options | None = None,
+    *,
+    limits: Limits | None = None,
+    local_only: bool = True,
+    reader: Reader | None = None,
+) -> Starlette:
+    """The application that shows `prompt` to who comes, and other worlds to who asks.
+
+    `reader` turns a blueprint into something that makes frames; tests give their own. With `local_only` it answers
+    only to the names of this machine.
+    """
+    first = Blueprint(prompt=prompt, options=options or Options())
+    house = House(first, reader or read_world, limits or Limits(), local_only)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await house.open(first)
+        sweeping = asyncio.create_task(_sweep(house))
+        yield
+        sweeping.cancel()
+        house.worlds.close()
+
+    app = Starlette(
+        routes=[
+            Route("/healthz", _health),
+            Route("/.well-known/world.json", _card),
+            Route("/preview.jpg", _preview),
+            Route("/token", _token, methods=["POST"]),
+            WebSocketRoute("/live", _live),
+            Mount("/", StaticFiles(packages=[("elsewhere", "page")], html=True)),
+        ],
+        middleware=[Middleware(Guard, local_only=local_only)],
+        lifespan=lifespan,
+    )
+    app.state.house = house
+    return app
+
+
+def read_world(blueprint: Blueprint) -> Opened:
+    """A blueprint as a real session, opened later in the world's own thread. MisunderstoodError when none is."""
+    from elsewhere.live.film import read_prompt, unknown_words
+    from elsewhere.live.session import Session
+    from elsewhere.scene.shots import subject
+
+    options = blueprint.options
+    try:
+        parsed = read_prompt(blueprint.prompt, options.seed)
+    except ValueError as error:
+        raise MisunderstoodError(str(error), unknown_words(blueprint.prompt)) from None
+    notes = tuple(str(note) for note in parsed.notes)
+    return Opened(lambda: Session(parsed.scene, options), subject(parsed.scene)[1], tuple(parsed.unknown), notes)
+
+
+async def _sweep(house: House) -> None:
+    while True:
+        await asyncio.sleep(5.0)
+        house.worlds.sweep(time.monotonic())
+
+
+async def _health(request: Request) -> Response:
+    house: House = request.app.state.house
+    people = sum(house.addresses.values())
+    return JSONResponse(
+        {"status": "ok", "version": elsewhere.__version__, "worlds": len(house.worlds), "people": people}
+    )
+
+
+async def _card(request: Request) -> Response:
+    house: House = request.app.state.house
+    world = house.worlds.find(house.first)
+    return JSONResponse(
+        {
+            "title": house.first.prompt,
+            "preview": "/preview.jpg",
+            "people": len(world.watchers) if world else 0,
+            "access": "local" if house.local_only else "open",
+            "protocol": PROTOCOL,
+            "software": f"elsewhere {elsewhere.__version__}",
+        }
+    )
+
+
+async def _preview(request: Request) -> Response:
+    house: House = request.app.state.house
+    world = house.worlds.find(house.first)
+    if world is None or world.latest is None:
+        return PlainTextResponse("The world has no picture yet. Ask again in a moment.\n", 503, {"retry-after": "2"})
+    return Response(encode_jpeg(world.latest.rgb), media_type="image/jpeg")
+
+
+async def _token(request: Request) -> Response:
+    house: House = request.app.state.house
+    headers = request.headers
+    if not may_enter(headers.get("origin"), headers.get("host"), local_only=house.local_only):
+        return PlainTextResponse("Tokens are for the page that this server sends.\n", 403)
+    return JSONResponse({"token": house.tokens.issue(time.time()), "protocol": PROTOCOL})
+
+
+async def _live(websocket: WebSocket) -> None:
+    house: House = websocket.app.state.house
+    reason = house.refuse(websocket)
+    if reason is not None:
+        await websocket.close(BAD_POLICY, reason)
+        return
+    address = _address(websocket)
+    house.addresses[address] += 1
+    try:
+        await websocket.accept(subprotocol=PROTOCOL)
+        await Visit(house, websocket).run()
+    finally:
+        house.addresses[address] -= 1
+        house.addresses += Counter()  # forget those who have none
+
+
+def _address(websocket: WebSocket) -> str:
+    return websocket.client.host if websocket.client else "unknown"

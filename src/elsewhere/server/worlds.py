@@ -1,0 +1,219 @@
+"""The worlds that run in this process: one thread each, made when someone asks, freed when nobody stays.
+
+A world has one view in this slice: who came first looks around, the others watch. This file does not know how words
+and frames travel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from elsewhere.live.frame import Controls, Frame
+from elsewhere.live.options import Options
+from elsewhere.server.watcher import Watcher
+from elsewhere.server.wire import encode_picture, pack_frame
+
+log = logging.getLogger("elsewhere.server")
+
+STEERING_SECONDS = 3.0
+"""A client that is not heard of for this long no longer steers."""
+
+SKIPPED_MOST = 4
+"""Frames that a slow machine may leave out at a time; slower than that, the world's time slows down."""
+
+
+class Running(Protocol):
+    """A session: anything that makes frames."""
+
+    def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blueprint:
+    """All that decides a world. Equal blueprints are one world."""
+
+    prompt: str
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A world that was read from its prompt and can be run. `unknown` words come each with the nearest known.
+
+    `pace` is a walker's speed in metres a second, in proportion to what is there to see.
+    """
+
+    open: Callable[[], Running]
+    pace: float = 1.0
+    unknown: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class LiveWorld:
+    """One world in its own thread, at most `options.fps` frames a second, still while nobody watches."""
+
+    def __init__(self, blueprint: Blueprint, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
+        self.blueprint = blueprint
+        self.opened = opened
+        self.watchers: list[Watcher] = []
+        self.left_at = time.monotonic()
+        self.latest: Frame | None = None
+        self.failure: str | None = None
+        self._loop = loop
+        self._controls = Controls()
+        self._watched = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="world", daemon=True)
+        self._thread.start()
+
+    def enter(self, watcher: Watcher) -> None:
+        self.watchers.append(watcher)
+        self._watched.set()
+
+    def leave(self, watcher: Watcher) -> None:
+        if watcher in self.watchers:
+            self.watchers.remove(watcher)
+        if not self.watchers:
+            self.left_at = time.monotonic()
+            self._watched.clear()
+
+    def steers(self, watcher: Watcher, now: float) -> bool:
+        """Whether `watcher` is the one who looks around: the first of those still heard of."""
+        for other in self.watchers:
+            if other is watcher or now - other.heard_at < STEERING_SECONDS:
+                return other is watcher
+        return False
+
+    def look(self, controls: Controls) -> None:
+        """The latest wins; the next frame is made for it."""
+        self._controls = controls
+
+    def stop(self) -> None:
+        """Lets the thread end after its frame."""
+        self._stopped.set()
+        self._watched.set()
+
+    def wait(self, seconds: float) -> None:
+        """Waits for the thread's end."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            session = self.opened.open()
+            self._make_frame(session)
+            self._play(session)
+        except Exception as failure:  # one world's failure must not reach the others
+            log.exception("world failed: %s", self.blueprint.prompt)
+            self._tell(self._fail, f"{type(failure).__name__}: {failure}")
+
+    def _play(self, session: Running) -> None:
+        period = 1.0 / self.blueprint.options.fps
+        due = time.monotonic()
+        while not self._stopped.is_set():
+            if not self._watched.is_set():
+                self._watched.wait()
+                due = time.monotonic()
+            # A slow machine shows fewer frames; the world's time goes on with the clock's.
+            late = min(int((time.monotonic() - due) / period), SKIPPED_MOST)
+            due = max(due + period * (1 + late), time.monotonic() - period)
+            self._make_frame(session, max(late, 0))
+            self._stopped.wait(max(0.0, due - time.monotonic()))
+
+    def _make_frame(self, session: Running, skip: int = 0) -> None:
+        frame = session.frame(self._controls, skip=skip)
+        start = time.perf_counter()
+        picture = encode_picture(frame)
+        packet = pack_frame(frame, 1e3 * (time.perf_counter() - start), picture)
+        self._tell(self._publish, frame, packet)
+
+    def _tell(self, action: Callable[..., None], *arguments: Any) -> None:
+        if not self._stopped.is_set() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(action, *arguments)
+
+    def _publish(self, frame: Frame, packet: bytes) -> None:
+        self.latest = frame
+        now = time.monotonic()
+        for watcher in self.watchers:
+            watcher.offer(frame.frame_id, packet, now)
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        for watcher in self.watchers:
+            watcher.say(type="error", code="world", message=f"This world stopped. {reason}")
+
+
+class MisunderstoodError(ValueError):
+    """A prompt that makes no world; `unknown` are its words that are not known, each with the nearest that is."""
+
+    def __init__(self, message: str, unknown: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
+class FullError(RuntimeError):
+    """No room for another world."""
+
+
+class Worlds:
+    """All worlds of a server. `most` run at a time; one that nobody watches stays for `linger` seconds."""
+
+    def __init__(self, *, most: int, linger: float) -> None:
+        self._most, self._linger = most, linger
+        self._worlds: dict[Blueprint, LiveWorld] = {}
+        self._kept: Blueprint | None = None
+
+    def __len__(self) -> int:
+        return len(self._worlds)
+
+    def keep(self, blueprint: Blueprint) -> None:
+        """Names the world that is never freed: the one the server was started for."""
+        self._kept = blueprint
+
+    def find(self, blueprint: Blueprint) -> LiveWorld | None:
+        """The running world, when there is one that has not failed."""
+        world = self._worlds.get(blueprint)
+        if world is not None and world.failure is not None:
+            self._drop(blueprint)
+            return None
+        return world
+
+    def open(self, blueprint: Blueprint, opened: Opened) -> LiveWorld:
+        """Starts a world, or gives the one that runs. FullError when all places are watched."""
+        running = self.find(blueprint)
+        if running is not None:
+            return running
+        self.sweep(time.monotonic())
+        if len(self._worlds) >= self._most:
+            self._make_room()
+        world = LiveWorld(blueprint, opened, asyncio.get_running_loop())
+        self._worlds[blueprint] = world
+        return world
+
+    def sweep(self, now: float) -> None:
+        """Frees what nobody has watched for a while."""
+        for blueprint, world in list(self._worlds.items()):
+            if blueprint != self._kept and not world.watchers and now - world.left_at > self._linger:
+                self._drop(blueprint)
+
+    def close(self) -> None:
+        """Ends all worlds, and waits a little for their threads."""
+        worlds = list(self._worlds.values())
+        for blueprint in list(self._worlds):
+            self._drop(blueprint)
+        for world in worlds:
+            world.wait(2.0)
+
+    def _make_room(self) -> None:
+        idle = [b for b, world in self._worlds.items() if not world.watchers and b != self._kept]
+        if not idle:
+            raise FullError(f"All {self._most} worlds of this server are being watched. Try again in a minute")
+        self._drop(min(idle, key=lambda b: self._worlds[b].left_at))
+
+    def _drop(self, blueprint: Blueprint) -> None:
+        self._worlds.pop(blueprint).stop()

@@ -1,0 +1,106 @@
+// One WebSocket that comes back by itself. It does not know what is drawn.
+
+import { PROTOCOL, readFrame, type Frame, type Words } from "./wire";
+
+export type State = "connecting" | "building" | "live" | "stalled" | "lost";
+
+export interface Request {
+  prompt: string | null;
+  seed: number | null;
+  mode: string | null;
+}
+
+interface Listener {
+  onState(state: State): void;
+  onFrame(frame: Frame): void;
+  onWords(words: Words): void;
+}
+
+const FIRST_WAIT = 250;
+const LONGEST_WAIT = 3000;
+const STALL = 1500;
+
+export class Connection {
+  private socket: WebSocket | null = null;
+  private wait = FIRST_WAIT;
+  private lastFrame = 0;
+  private state: State = "connecting";
+
+  constructor(
+    private request: Request,
+    private readonly listener: Listener,
+  ) {
+    void this.open();
+    setInterval(() => this.watch(), 250);
+  }
+
+  /** Asks for another world; also what is asked again after a reconnect. */
+  join(request: Request): void {
+    this.request = request;
+    this.lastFrame = 0;
+    if (this.send({ type: "join", ...request })) this.become("building");
+  }
+
+  /** What to ask for after a reconnect, when it is not what was asked last. */
+  remember(request: Request): void {
+    this.request = request;
+  }
+
+  /** Sends when connected; says whether it was. */
+  send(message: object): boolean {
+    if (this.socket?.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  private async open(): Promise<void> {
+    try {
+      const answer = await fetch("token", { method: "POST" });
+      if (!answer.ok) throw new Error(await answer.text());
+      const { token } = (await answer.json()) as { token: string };
+      const address = new URL("live", location.href);
+      address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+      address.search = address.hash = "";
+      const socket = new WebSocket(address, [PROTOCOL, `token.${token}`]);
+      socket.binaryType = "arraybuffer";
+      socket.onopen = () => this.opened(socket);
+      socket.onmessage = (event: MessageEvent<ArrayBuffer | string>) => this.received(event.data);
+      socket.onclose = () => this.closed();
+    } catch {
+      this.closed();
+    }
+  }
+
+  private opened(socket: WebSocket): void {
+    this.socket = socket;
+    this.wait = FIRST_WAIT;
+    this.join(this.request);
+  }
+
+  private received(data: ArrayBuffer | string): void {
+    if (typeof data === "string") {
+      this.listener.onWords(JSON.parse(data) as Words);
+      return;
+    }
+    this.lastFrame = performance.now();
+    this.become("live");
+    this.listener.onFrame(readFrame(data));
+  }
+
+  private closed(): void {
+    this.socket = null;
+    this.become("lost");
+    setTimeout(() => void this.open(), this.wait);
+    this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
+  }
+
+  private watch(): void {
+    if (this.state === "live" && performance.now() - this.lastFrame > STALL) this.become("stalled");
+  }
+
+  private become(state: State): void {
+    if (state === this.state) return;
+    this.state = state;
+    this.listener.onState(state);
+  }
+}

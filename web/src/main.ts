@@ -1,0 +1,230 @@
+// The page: puts connection, picture and a person's hands together.
+
+import "./style.css";
+import { Connection, type Request, type State } from "./connection";
+import { Look } from "./look";
+import { View } from "./view";
+import { STAGES, type Frame, type Unknown, type Words } from "./wire";
+
+const EXAMPLES = [
+  "two pirate ships battling each other as they sail inside a cup of coffee",
+  "a red rubber duck drifting in a bathtub at dusk",
+  "a lighthouse on the open sea in a storm",
+  "three paper boats sailing on a lake at sunrise",
+  "a snowman next to a house in a snowy field, orbiting",
+  "a toy car and a blue ball rolling on a tabletop, close-up",
+];
+const LOOKS_PER_SECOND = 30;
+const RATE_OVER = 20;
+
+const STATE_WORDS: Record<State, string> = {
+  connecting: "connecting",
+  building: "building the world",
+  live: "live",
+  stalled: "waiting for frames",
+  lost: "reconnecting",
+};
+
+function find<T extends HTMLElement>(id: string): T {
+  return document.getElementById(id) as T;
+}
+
+const picture = find<HTMLCanvasElement>("picture");
+const prompt = find<HTMLInputElement>("prompt");
+const mode = find<HTMLSelectElement>("mode");
+const notice = find("notice");
+const timings = find("timings");
+const view = new View(picture, find<HTMLCanvasElement>("glow"), find("stage"));
+const look = new Look(picture);
+const arrivals: number[] = [];
+let state: State = "connecting";
+let people = 1;
+let steering = true;
+
+const connection = new Connection(asked(), { onState, onFrame, onWords });
+
+function asked(): Request {
+  const address = new URLSearchParams(location.search);
+  const seed = address.get("seed");
+  return {
+    prompt: address.get("prompt"),
+    seed: seed !== null && /^\d{1,15}$/.test(seed) ? Number(seed) : null,
+    mode: address.get("mode"),
+  };
+}
+
+function ask(words: string, seed: number | null = null): void {
+  hideNotice();
+  look.reset();
+  connection.join({ prompt: words, seed, mode: mode.value || null });
+  picture.focus({ preventScroll: true });
+}
+
+function onState(next: State): void {
+  state = next;
+  if (next !== "live") arrivals.length = 0;
+  document.body.dataset.state = next;
+  find("state").dataset.state = next;
+  find("veil").firstElementChild!.textContent = next === "live" ? "" : `${STATE_WORDS[next]} …`;
+  showState();
+}
+
+function showState(): void {
+  const parts = [STATE_WORDS[state]];
+  if (state === "live") {
+    parts.push(`${rate().toFixed(0)} frames/s`);
+    if (people > 1) parts.push(`${people} people`);
+    if (!steering) parts.push("someone else looks around");
+  }
+  const text = find("state").lastElementChild!;
+  const words = parts.join(" · ");
+  if (text.textContent !== words) text.textContent = words;
+}
+
+function rate(): number {
+  const first = arrivals[0];
+  const last = arrivals.at(-1);
+  return first !== undefined && last !== undefined && last > first ? (1e3 * (arrivals.length - 1)) / (last - first) : 0;
+}
+
+async function onFrame(frame: Frame): Promise<void> {
+  try {
+    const clocks = await view.draw(frame);
+    if (clocks === null) return;
+    arrivals.push(performance.now());
+    if (arrivals.length > RATE_OVER) arrivals.shift();
+    if (!timings.hidden) showTimings(frame, clocks);
+  } finally {
+    connection.send({ type: "ack", frame: frame.id });
+  }
+}
+
+function showTimings(frame: Frame, [decode, draw]: [number, number]): void {
+  const rows: [string, number][] = STAGES.map((name, i) => [name === "decode" ? "" : name, frame.timings[i] ?? 0]);
+  const trip = rows.pop()!;
+  rows.push(["unpack", decode], ["draw", draw], ["sum", 0]);
+  rows[rows.length - 1]![1] = rows.reduce((sum, [, value]) => sum + value, 0);
+  timings.replaceChildren(
+    ...[...rows, trip]
+      .filter(([name]) => name)
+      .flatMap(([name, value]) => [element("dt", name), element("dd", `${value.toFixed(1)} ms`)]),
+    element("dt", "frame"),
+    element("dd", String(frame.id)),
+    element("dt", "tick"),
+    element("dd", String(frame.tick)),
+  );
+}
+
+function onWords(words: Words): void {
+  if (words.type === "steering") {
+    ({ people, steering } = words);
+    showState();
+  } else if (words.type === "world") {
+    begin(words);
+  } else {
+    showNotice(words.message, words.unknown ?? [], true);
+    if (words.code !== "message" && words.code !== "world") revive();
+  }
+}
+
+function begin(world: Extract<Words, { type: "world" }>): void {
+  view.begin();
+  look.reset();
+  look.pace = world.pace;
+  if (document.activeElement !== prompt) prompt.value = world.prompt;
+  prompt.dataset.seed = world.seed;
+  document.title = `${world.prompt} · Elsewhere`;
+  picture.setAttribute("aria-label", `${world.prompt}. Drag to look around.`);
+  const seed = Number(world.seed);
+  const request = { prompt: world.prompt, seed: Number.isSafeInteger(seed) ? seed : null, mode: world.mode };
+  connection.remember(request);
+  const address = new URLSearchParams({ prompt: world.prompt, seed: world.seed, mode: world.mode });
+  history.replaceState(null, "", `?${address}`);
+  if (world.unknown.length) showNotice("Not everything was understood.", world.unknown, false);
+  else if (world.notes.length) showNotice(world.notes.join(". "), [], false);
+}
+
+/** A world that could not be had leaves the last one running, if there is one. */
+function revive(): void {
+  if (picture.dataset.frame !== undefined) onState("live");
+}
+
+function showNotice(message: string, unknown: Unknown[], grave: boolean): void {
+  notice.classList.toggle("grave", grave);
+  notice.replaceChildren(
+    element("p", message),
+    ...unknown.map(({ word, nearest }) => {
+      const button = element("button", `${word} → ${nearest}`);
+      button.title = `Write ${nearest} instead of ${word}`;
+      button.onclick = () => {
+        prompt.value = prompt.value.replace(new RegExp(escape(word), "i"), nearest);
+        ask(prompt.value);
+      };
+      return button;
+    }),
+  );
+  const close = element("button", "×");
+  close.className = "close";
+  close.setAttribute("aria-label", "Close this notice");
+  close.onclick = hideNotice;
+  notice.append(close);
+  notice.hidden = false;
+}
+
+function hideNotice(): void {
+  notice.hidden = true;
+}
+
+function element<K extends keyof HTMLElementTagNameMap>(tag: K, text: string): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+function escape(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}
+
+function toggle(id: string, apply: (on: boolean) => void): void {
+  const button = find<HTMLButtonElement>(id);
+  button.onclick = () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    apply(on);
+  };
+}
+
+find<HTMLFormElement>("ask").onsubmit = (event) => {
+  event.preventDefault();
+  ask(prompt.value);
+};
+find<HTMLButtonElement>("again").onclick = () => ask(prompt.value, Math.floor(Math.random() * 1e9));
+mode.onchange = () => {
+  const seed = Number(prompt.dataset.seed);
+  ask(prompt.value, Number.isSafeInteger(seed) ? seed : null);
+};
+toggle("show-timings", (on) => (timings.hidden = !on));
+toggle("show-depth", (on) => (view.showDepth = on));
+toggle("show-smooth", (on) => view.smooth(on));
+find("examples").append(
+  ...EXAMPLES.map((example) => {
+    const button = element("button", example);
+    button.type = "button";
+    button.onclick = () => {
+      prompt.value = example;
+      ask(example);
+    };
+    return button;
+  }),
+);
+document.body.dataset.state = state;
+find("veil").firstElementChild!.textContent = "connecting …";
+
+let lookedAt = performance.now();
+setInterval(() => {
+  const now = performance.now();
+  const message = look.step(Math.min(0.1, (now - lookedAt) / 1e3));
+  lookedAt = now;
+  if (message !== null) connection.send(message);
+}, 1e3 / LOOKS_PER_SECOND);
+setInterval(showState, 500);

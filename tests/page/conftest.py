@@ -46,7 +46,9 @@ def serving(prompt: str, *, port: int = 0) -> Iterator[str]:
         str(port),
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path(elsewhere.__file__).parents[1])}
-    process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--json"], stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")

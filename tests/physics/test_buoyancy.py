@@ -25,7 +25,9 @@ TURNS = [(0.0, 0.0, 0.0, 1.0), (0.5, 0.5, 0.5, 0.5), (0.0, 0.0, math.sin(0.4), m
     ],
 )
 @pytest.mark.parametrize("turn", TURNS)
-def test_columns_hold_the_volume(shape: str, half: tuple[float, float, float], volume: float, turn: tuple[float, ...]) -> None:
+def test_columns_hold_the_volume(
+    shape: str, half: tuple[float, float, float], volume: float, turn: tuple[float, ...]
+) -> None:
     columns = columns_of((Collider(shape=shape, half_size=half, orientation=turn, position=(0.2, -0.1, 0.3)),))
     assert columns.volume == pytest.approx(volume, rel=0.02)
     low, high = bounds((Collider(shape=shape, half_size=half, orientation=turn, position=(0.2, -0.1, 0.3)),))

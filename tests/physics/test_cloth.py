@@ -11,9 +11,23 @@ from elsewhere.scene.kinds import Cloth
 
 STEP = 1.0 / 120.0
 SAIL = Cloth(
-    corner=(-1.0, 2.0, 0.0), across=(2.0, 0.0, 0.0), down=(0.0, -1.5, 0.0), rows=8, columns=9, pinned="first and last row", material="canvas"
+    corner=(-1.0, 2.0, 0.0),
+    across=(2.0, 0.0, 0.0),
+    down=(0.0, -1.5, 0.0),
+    rows=8,
+    columns=9,
+    pinned="first and last row",
+    material="canvas",
 )
-FLAG = Cloth(corner=(0.0, 2.0, 0.0), across=(1.0, 0.0, 0.0), down=(0.0, -0.6, 0.0), rows=6, columns=10, pinned="first column", material="red cloth")
+FLAG = Cloth(
+    corner=(0.0, 2.0, 0.0),
+    across=(1.0, 0.0, 0.0),
+    down=(0.0, -0.6, 0.0),
+    rows=6,
+    columns=10,
+    pinned="first column",
+    material="red cloth",
+)
 
 
 def fly(cloth: Cloth, wind: tuple[float, float, float], steps: int = 240) -> tuple[Sheets, NDArray[np.float32]]:
@@ -43,7 +57,9 @@ def test_flag_flies_downwind_and_flutters() -> None:
     assert grid[:, -1, 0].mean() > 0.6
     early = grid[:, -1, 2].copy()
     for k in range(12):
-        sheets.advance(np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0, 1.0]]), np.array([8.0, 0.0, 0.0]), (240 + k) * STEP, STEP)
+        sheets.advance(
+            np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0, 1.0]]), np.array([8.0, 0.0, 0.0]), (240 + k) * STEP, STEP
+        )
     assert np.abs(sheets.grids(sheets.point)[0][:, -1, 2] - early).max() > 0.02
 
 

@@ -42,12 +42,22 @@ def ball(rings: int = 32) -> Mesh:
     a, b = index[:-1], np.roll(index, -1, 1)[:-1]
     c, d = index[1:], np.roll(index, -1, 1)[1:]
     faces = np.concatenate([np.stack([a, b, c], -1)[1:].reshape(-1, 3), np.stack([b, d, c], -1)[:-1].reshape(-1, 3)])
-    return Mesh(points.reshape(-1, 3).astype(np.float32), faces.astype(np.int32), np.zeros(len(faces), np.int32), ("white",))
+    return Mesh(
+        points.reshape(-1, 3).astype(np.float32), faces.astype(np.int32), np.zeros(len(faces), np.int32), ("white",)
+    )
 
 
 def _kind(name: str, build: Callable[[], Mesh], cloths: tuple[Cloth, ...] = ()) -> Kind:
     return Kind(
-        name=name, synonyms=(), length=1.0, mass=1.0, colors=(), verbs=frozenset(), colliders=(), build=build, cloths=cloths
+        name=name,
+        synonyms=(),
+        length=1.0,
+        mass=1.0,
+        colors=(),
+        verbs=frozenset(),
+        colliders=(),
+        build=build,
+        cloths=cloths,
     )
 
 
@@ -100,12 +110,12 @@ def state_of(bodies: tuple[Body, ...], *, water: bool = False, tick: int = 0) ->
     )
 
 
-def stage_of(place: str, bodies: tuple[Body, ...], *, threads: int = 1, waves: Swell | None = None, hour: float = 14.0) -> Stage:
+def stage_of(
+    place: str, bodies: tuple[Body, ...], *, threads: int = 1, waves: Swell | None = None, hour: float = 14.0
+) -> Stage:
     """A stage of bodies, in clear air."""
     scene = Scene(prompt="", environment=place, bodies=bodies, hour=hour, weather=Weather(cloud_cover=0.0))
-    return Stage(
-        scene, waves or swell(), (0.5, 0.5), threads=threads, kinds=KINDS, surfaces=SURFACES, places=PLACES
-    )
+    return Stage(scene, waves or swell(), (0.5, 0.5), threads=threads, kinds=KINDS, surfaces=SURFACES, places=PLACES)
 
 
 def camera_at(eye: tuple[float, float, float], target: tuple[float, float, float], size: int = 48) -> Camera:

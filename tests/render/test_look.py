@@ -23,7 +23,9 @@ def test_public_names_are_sorted_and_there() -> None:
 
 def test_import_loads_no_kernels() -> None:
     code = "import sys, elsewhere.render; print('numba' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
+    )
     assert run.stdout.strip() == "False"
 
 
@@ -69,17 +71,15 @@ def test_patterns_vary_about_one(name: str) -> None:
 
 
 def test_device_functions_compile_for_cuda() -> None:
-    try:
-        from numba import cuda, float64, void
-        from numba.cuda.cudadrv.nvvm import NVVM
+    from numba import cuda, float64, void
 
-        NVVM()
-    except Exception as error:
-        pytest.skip(f"no CUDA compiler here: {error}")
+    if not cuda.is_available():
+        # Nested device functions ask the driver which architecture they are for.
+        pytest.skip("no CUDA driver and device here")
 
     def kernel(out) -> None:  # type: ignore[no-untyped-def]
         r, _, _ = texture(1, out[0], out[1], out[2], 0.5, 0.1)
         out[0] = r
 
-    ptx, _ = cuda.compile_ptx(kernel, void(float64[:]), cc=(7, 0))
+    ptx, _ = cuda.compile_ptx(kernel, void(float64[:]))
     assert ".entry" in ptx

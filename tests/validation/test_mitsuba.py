@@ -72,13 +72,21 @@ def _theirs(mi, bodies, kinds, surfaces, camera) -> np.ndarray:  # type: ignore[
                 target=(camera.position - camera.c2w[:3, 2]).tolist(),
                 up=camera.c2w[:3, 1].tolist(),
             ),
-            "film": {"type": "hdrfilm", "width": SIZE, "height": SIZE, "rfilter": {"type": "box"}, "pixel_format": "rgb"},
+            "film": {
+                "type": "hdrfilm",
+                "width": SIZE,
+                "height": SIZE,
+                "rfilter": {"type": "box"},
+                "pixel_format": "rgb",
+            },
             "sampler": {"type": "independent", "sample_count": 512},
         },
     }
     for number, body in enumerate(bodies):
         mesh = kinds[body.kind].build()
-        moved = type(mesh)(mesh.vertices * body.size + np.array(body.position, np.float32), mesh.triangles, mesh.slot, mesh.slots)
+        moved = type(mesh)(
+            mesh.vertices * body.size + np.array(body.position, np.float32), mesh.triangles, mesh.slot, mesh.slots
+        )
         scene[f"body{number}"] = shape(moved, surfaces[mesh.slots[0]])
     return np.array(mi.render(mi.load_dict(scene)))
 
@@ -88,7 +96,11 @@ def test_mean_colours_agree_within_five_percent() -> None:
     mi = pytest.importorskip("mitsuba")
     mi.set_variant("scalar_rgb")
     scenes = _scenes()
-    bodies = (scenes.body("box", -0.7, 0.5, 0.0), scenes.body("ball", 0.7, 0.5, 0.3), scenes.body("box", 0.2, 0.25, 1.2, size=0.5))
+    bodies = (
+        scenes.body("box", -0.7, 0.5, 0.0),
+        scenes.body("ball", 0.7, 0.5, 0.3),
+        scenes.body("box", 0.2, 0.25, 1.2, size=0.5),
+    )
     camera = scenes.camera_at((1.0, 2.2, 4.0), (0.0, 0.4, 0.2), SIZE)
     stage = scenes.stage_of("floor", bodies)
     stage.light = constant_light(SKY, SUN, tuple(DIRECTION))

@@ -41,10 +41,12 @@ def test_draught_of_a_floating_box() -> None:
 
 
 def test_heave_period_of_a_floating_box() -> None:
-    # T = 2π √((m + ma) / (ρ g Aw)), ma = ADDED_MASS · displaced mass = ADDED_MASS · m; hull does not disturb the surface
+    # T = 2π √((m + ma) / (ρ g Aw)), ma = ADDED_MASS · displaced mass = ADDED_MASS · m; the hull makes no waves
     kind = KINDS["crate"]
     push = Event(tick=0, action="push", arguments={"body": 0, "y": -0.1})
-    scene = Scene(prompt="", environment="lake", bodies=(Body(name="crate", kind="crate"),), weather=CALM, events=(push,))
+    scene = Scene(
+        prompt="", environment="lake", bodies=(Body(name="crate", kind="crate"),), weather=CALM, events=(push,)
+    )
     world = World(scene, 0, coupling=Coupling(wake=0.0))
     rest = world.state.position[0, 1]
     heights = [world.advance(1).position[0, 1] - rest for _ in range(720)]
@@ -58,7 +60,9 @@ def test_heave_period_of_a_floating_box() -> None:
 def test_bounce_heights(restitution: float) -> None:
     # h_n = e^(2n) h₀
     ball = Collider(shape="sphere", half_size=(0.1, 0.1, 0.1))
-    solid = Solid(colliders=(ball,), mass=1.0, position=(0.0, 1.1, 0.0), orientation=(0.0, 0.0, 0.0, 1.0), restitution=restitution)
+    solid = Solid(
+        colliders=(ball,), mass=1.0, position=(0.0, 1.1, 0.0), orientation=(0.0, 0.0, 0.0, 1.0), restitution=restitution
+    )
     rigid = Rigid((solid,), Arena(floor=0.0), TICK, limit=(10.0, 10.0))
     heights = []
     for _ in range(1400):
@@ -78,7 +82,9 @@ def test_sloshing_frequency_of_a_cup() -> None:
     x = (np.arange(n) + 0.5 - n / 2) * water.cell[0]
     x, z = np.meshgrid(x, x)
     r = np.hypot(x, z)
-    mode = np.where(water.wet > 0, (k * r / 2) * (1 - (k * r) ** 2 / 8 + (k * r) ** 4 / 192) * x / np.maximum(r, 1e-9), 0.0)
+    mode = np.where(
+        water.wet > 0, (k * r / 2) * (1 - (k * r) ** 2 / 8 + (k * r) ** 4 / 192) * x / np.maximum(r, 1e-9), 0.0
+    )
     water.height += (1e-3 * mode).astype(np.float32)
     omega = math.sqrt(GRAVITY * k * math.tanh(k * depth))
     signal = []
@@ -90,7 +96,9 @@ def test_sloshing_frequency_of_a_cup() -> None:
 
 
 def test_ship_coasts_with_its_wake_behind() -> None:
-    ship = Body(name="a", kind="pirate ship", size=0.125, behaviours=(Behaviour(verb="sail"),), position=(0.0, 0.0, 2.0))
+    ship = Body(
+        name="a", kind="pirate ship", size=0.125, behaviours=(Behaviour(verb="sail"),), position=(0.0, 0.0, 2.0)
+    )
     world = World(Scene(prompt="", environment="cup of coffee", bodies=(ship,), weather=CALM), 0)
     state = world.advance(480)
     travelled = 2.0 - state.position[0, 2]
@@ -101,19 +109,29 @@ def test_ship_coasts_with_its_wake_behind() -> None:
 DIGEST = """
 from elsewhere.physics import World
 from elsewhere.scene.description import Behaviour, Body, Scene, Weather, Event
+
+def fight(target):
+    return Behaviour(verb="battle", target=target)
+
 ships = tuple(
-    Body(name=n, kind="pirate ship", size=0.12, position=(x, 0.0, 0.5 * x), behaviours=(Behaviour(verb="battle", target=t),))
+    Body(name=n, kind="pirate ship", size=0.12, position=(x, 0.0, x / 2), behaviours=(fight(t),))
     for n, t, x in (("a", "b", -1.5), ("b", "a", 1.5))
 )
 ball = Body(name="c", kind="ball", size=2.0, position=(0.0, 0.0, 2.0), behaviours=(Behaviour(verb="bounce"),))
-events = (Event(tick=500, action="push", arguments={"body": "c", "x": 1.0}), Event(tick=700, action="splash", arguments={"x": 1.0, "height": 0.1}))
-scene = Scene(prompt="", environment="cup of coffee", bodies=(*ships, ball), weather=Weather(wind_speed=6.0, rain=0.5), events=events)
+push = Event(tick=500, action="push", arguments={"body": "c", "x": 1.0})
+splash = Event(tick=700, action="splash", arguments={"x": 1.0, "height": 0.1})
+weather = Weather(wind_speed=6.0, rain=0.5)
+scene = Scene(prompt="", environment="cup of coffee", bodies=(*ships, ball), weather=weather, events=(push, splash))
 """
 
 
 def digest(seed: int, steps: str) -> str:
-    code = f"{DIGEST}\nworld = World(scene, {seed})\nfor n in {steps}:\n    state = world.advance(n)\nprint(state.tick, state.digest())"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)).stdout.strip()
+    loop = f"world = World(scene, {seed})\nfor n in {steps}:\n    state = world.advance(n)"
+    run = f"{loop}\nprint(state.tick, state.digest())"
+    code = f"{DIGEST}\n{run}"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    ).stdout.strip()
 
 
 def test_two_processes_agree_to_the_bit_and_another_seed_differs() -> None:

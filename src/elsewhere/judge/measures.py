@@ -62,7 +62,7 @@ def widen(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def edge_f1(made: Picture, wanted: Picture) -> float:
-    """Harmonic mean of precision and recall of edge pixels, one pixel of displacement forgiven; 1 where neither has any."""
+    """Harmonic mean of precision and recall of edge pixels, one pixel aside forgiven; 1 where neither has any."""
     a, b = edges(made), edges(wanted)
     if not a.any() and not b.any():
         return 1.0

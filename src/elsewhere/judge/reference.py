@@ -93,9 +93,7 @@ class Report:
             "prompts": len(pairs),
             "psnr_db": round(float(np.mean([a.psnr - b.psnr for a, b in pairs])), 3),
             "plain_db": round(float(np.mean([a.psnr_plain - b.psnr_plain for a, b in pairs])), 3),
-            "gain_db": round(
-                float(np.mean([(a.psnr - a.psnr_plain) - (b.psnr - b.psnr_plain) for a, b in pairs])), 3
-            ),
+            "gain_db": round(float(np.mean([(a.psnr - a.psnr_plain) - (b.psnr - b.psnr_plain) for a, b in pairs])), 3),
         }
 
 

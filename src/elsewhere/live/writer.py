@@ -17,7 +17,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import IO, Protocol, Self, cast
 
 import av
 import numpy as np
@@ -144,7 +144,8 @@ class _Gif:
         marks = [round(index * 100 / self._fps) * 10 for index in range(len(self._pictures) + 1)]
         durations = [after - before for before, after in pairwise(marks)]
         first, *rest = self._pictures
-        first.save(self._spool, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+        spool = cast("IO[bytes]", self._spool)
+        first.save(spool, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
         self._spool.settle()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Generated reality: a tokenizer and a causal spacetime transformer that add to the calculated guide what is not calculated."""
+"""Generated reality: a tokenizer and a causal spacetime transformer that add to the guide what is not calculated."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Generator:
 
     @classmethod
     def load(cls, mode: str = "grounded", *, steps: int = 1, directory: Path = weights.DIRECTORY) -> Generator:
-        """Reads the weights in `directory`. Raises ValueError for another mode or step count, WeightsError for a bad file."""
+        """Reads the weights in `directory`. Raises ValueError for wrong arguments, WeightsError for files."""
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
         if steps not in (1, 2, 4, 8):
@@ -92,9 +92,9 @@ class Stream:
         with torch.inference_mode():
             planes, coarse = self.condition(guide, stage, camera)
             latents = self.sample(self.tell(coarse, camera, position))
-            picture = self.generator.tokenizer.decoder(
-                latents.contiguous(memory_format=torch.channels_last), planes
-            )[0].numpy()
+            picture = self.generator.tokenizer.decoder(latents.contiguous(memory_format=torch.channels_last), planes)[
+                0
+            ].numpy()
         self.frame_number += 1
         rgb = np.rint(np.clip(picture[:3], 0.0, 1.0) * 255.0).astype(np.uint8).transpose(1, 2, 0)
         if self.generator.mode == "grounded":

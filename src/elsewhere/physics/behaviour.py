@@ -236,12 +236,23 @@ def _stay(wish: Wish, actors: Sequence[Actor], stage: Stage) -> None:
     over = distance / stage.reach - 0.95
     if over > 0.0:
         draw = 2.0 * me.mass * min(4.0 * over, 1.0)
-        me.push(-draw * x / distance - 0.5 * me.mass * me.velocity[0], -draw * z / distance - 0.5 * me.mass * me.velocity[2])
+        me.push(
+            -draw * x / distance - 0.5 * me.mass * me.velocity[0], -draw * z / distance - 0.5 * me.mass * me.velocity[2]
+        )
 
 
 _DO: dict[str, Callable[[Wish, Sequence[Actor], Stage], Shot | None]] = {
-    "battle": _battle, "bounce": _stay, "circle": _round, "drift": _drift, "fall": _stay, "rest": _stay, "roll": _roll,
-    "sail": _sail, "sink": _sink, "spin": _spin, "wave": _wave,
+    "battle": _battle,
+    "bounce": _stay,
+    "circle": _round,
+    "drift": _drift,
+    "fall": _stay,
+    "rest": _stay,
+    "roll": _roll,
+    "sail": _sail,
+    "sink": _sink,
+    "spin": _spin,
+    "wave": _wave,
 }  # type: ignore[dict-item]
 VERBS = tuple(_DO)
 """The verbs that are known here."""

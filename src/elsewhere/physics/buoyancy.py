@@ -42,7 +42,8 @@ _sample_swell = waves_on_water.sample
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Prisms in the body frame. `x`, `z`, `low`, `high` (C,) m; `area` (C,) m²; `width` m of a square as large as one, `spacing` m the larger distance of two."""
+    """Prisms in the body frame. `x`, `z`, `low`, `high` (C,) m; `area` (C,) m²; `width` m of a square
+    as large as one, `spacing` m the larger distance of two."""
 
     x: NDArray[np.float64]
     z: NDArray[np.float64]
@@ -58,7 +59,9 @@ class Columns:
         return float(np.sum(self.area * (self.high - self.low)))
 
 
-def _span(collider: Collider, x: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _span(
+    collider: Collider, x: NDArray[np.float64], z: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper y at which vertical lines enter and leave; low > high where they miss."""
     turn = rotation_matrix(collider.orientation)
     points = np.stack((x, np.zeros_like(x), z), axis=-1) - np.asarray(collider.position)
@@ -147,7 +150,11 @@ def columns_of(colliders: tuple[Collider, ...]) -> Columns:
         for i in range(counts[0]):
             rows += _cell(x, z, lows, highs, slice(j * RAYS, (j + 1) * RAYS), slice(i * RAYS, (i + 1) * RAYS), patch)
     table = np.array(rows, np.float64).reshape(-1, 5)
-    return Columns(*(np.ascontiguousarray(table[:, k]) for k in range(5)), width=float(math.sqrt(sides[0] * sides[1])), spacing=float(max(sides)))
+    return Columns(
+        *(np.ascontiguousarray(table[:, k]) for k in range(5)),
+        width=float(math.sqrt(sides[0] * sides[1])),
+        spacing=float(max(sides)),
+    )
 
 
 def _cell(x, z, lows, highs, rows: slice, columns: slice, patch: float) -> list[tuple[float, ...]]:  # type: ignore[no-untyped-def]
@@ -165,7 +172,8 @@ def _cell(x, z, lows, highs, rows: slice, columns: slice, patch: float) -> list[
 class Fleet:
     """The columns of all floating bodies in one table, in the form that the kernel takes.
 
-    `start` (F+1,) offsets into `table` (C, 7: x, low, high, z, area, width, reach of the imprint); `index` (F,) is the scene's index.
+    `start` (F+1,) offsets into `table` (C, 7: x, low, high, z, area, width, reach of the imprint); `index` (F,) is
+    the scene's index.
     `trait` (F, 10): mass kg, damping kg/(s m²), drag along, across and vertical (1/m), lever x, y, z (m): where
     weight acts, body frame; volume m³, mean moment of inertia kg m².
     """
@@ -176,7 +184,9 @@ class Fleet:
     trait: NDArray[np.float64]
 
 
-def wetted(columns: Columns, y: float, surface: NDArray[np.float64] | float = 0.0) -> tuple[float, float, NDArray[np.float64]]:
+def wetted(
+    columns: Columns, y: float, surface: NDArray[np.float64] | float = 0.0
+) -> tuple[float, float, NDArray[np.float64]]:
     """Of an upright body with its origin at height `y` m: volume m³, area of the cut m², centre (3,) body frame."""
     low, high = columns.low + y, columns.high + y
     depth = np.clip(surface - low, 0.0, high - low)
@@ -238,7 +248,29 @@ def _bilinear(grid, column, row):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _lift(start, table, index, trait, buoyancy, position, orientation, velocity, spin, height, flow_x, flow_z, cell_x, cell_z, waves, seconds, tick, force, torque, wet, share):  # type: ignore[no-untyped-def]
+def _lift(
+    start,
+    table,
+    index,
+    trait,
+    buoyancy,
+    position,
+    orientation,
+    velocity,
+    spin,
+    height,
+    flow_x,
+    flow_z,
+    cell_x,
+    cell_z,
+    waves,
+    seconds,
+    tick,
+    force,
+    torque,
+    wet,
+    share,
+):  # type: ignore[no-untyped-def]
     """Adds lift, damping and drag of each floating body; writes `wet` (F,) m³ and `share` (C,), the wetted part."""
     turn = np.empty((3, 3))
     origin_x, origin_z = (height.shape[1] - 1) / 2.0, (height.shape[0] - 1) / 2.0
@@ -339,18 +371,30 @@ def _imprint(start, table, index, share, position, orientation, cell_x, cell_z, 
             total = 0.0
             for j in range(j0, j1 + 1):
                 for i in range(i0, i1 + 1):
-                    total += max(0.0, 1.0 - abs(i - column) / wide_x) * max(0.0, 1.0 - abs(j - row) / wide_z) * wet_cells[j, i]
+                    total += (
+                        max(0.0, 1.0 - abs(i - column) / wide_x)
+                        * max(0.0, 1.0 - abs(j - row) / wide_z)
+                        * wet_cells[j, i]
+                    )
             if total <= 0.0:
                 continue
             amount = area * (high - low) * share[c] / (cell_x * cell_z * total)
             for j in range(j0, j1 + 1):
                 for i in range(i0, i1 + 1):
-                    tent = max(0.0, 1.0 - abs(i - column) / wide_x) * max(0.0, 1.0 - abs(j - row) / wide_z) * wet_cells[j, i]
+                    tent = (
+                        max(0.0, 1.0 - abs(i - column) / wide_x)
+                        * max(0.0, 1.0 - abs(j - row) / wide_z)
+                        * wet_cells[j, i]
+                    )
                     displaced[j, i] += np.float32(amount * tent)
 
 
 def fleet_of(
-    columns: list[Columns], index: list[int], masses: list[float], lengths: list[tuple[float, float]], levers: list[NDArray[np.float64]],
+    columns: list[Columns],
+    index: list[int],
+    masses: list[float],
+    lengths: list[tuple[float, float]],
+    levers: list[NDArray[np.float64]],
     moments: list[float],
 ) -> Fleet:
     """Packs the floating bodies. `lengths` are (extent along z, extent along x) in metres."""
@@ -365,7 +409,9 @@ def fleet_of(
     return Fleet(start, table, np.array(index, np.int64), trait)
 
 
-def _traits(columns: Columns, mass: float, length: tuple[float, float], lever: NDArray[np.float64]) -> NDArray[np.float64]:
+def _traits(
+    columns: Columns, mass: float, length: tuple[float, float], lever: NDArray[np.float64]
+) -> NDArray[np.float64]:
     along, across = length
     slender = along / max(across, 1e-6) > 1.6
     y = equilibrium(columns, mass)

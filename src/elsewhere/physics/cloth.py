@@ -32,8 +32,9 @@ FASTEST = 30.0
 class Wardrobe:
     """All sheets of a world in one table, in the order of `State.cloth`.
 
-    `start` (S+1,) offsets into the point arrays; `shape` (S, 2) rows, columns; `body` (S,); `rest` (S, 6): lengths in m of
-    row edges, column edges, diagonals, then 1 for a sail, width and height; `anchor` (P, 3) m in the body frame; `free` (P,) 0 or 1.
+    `start` (S+1,) offsets into the point arrays; `shape` (S, 2) rows, columns; `body` (S,); `rest` (S, 6): lengths
+    in m of row edges, column edges, diagonals, then 1 for a sail, width and height; `anchor` (P, 3) m in the body
+    frame; `free` (P,) 0 or 1.
     """
 
     start: NDArray[np.int64]
@@ -49,7 +50,9 @@ def wardrobe_of(sheets: list[tuple[int, Cloth, float]]) -> Wardrobe:
     shapes, bodies, rests, anchors, frees = [], [], [], [], []
     for body, cloth, scale in sheets:
         if min(cloth.rows, cloth.columns) < 2:
-            raise ValueError(f"cloth grid must be at least 2 x 2; got {cloth.rows} x {cloth.columns}; nearest valid is 2 x 2")
+            raise ValueError(
+                f"cloth grid must be at least 2 x 2; got {cloth.rows} x {cloth.columns}; nearest valid is 2 x 2"
+            )
         across, down = np.asarray(cloth.across) * scale, np.asarray(cloth.down) * scale
         u, v = np.meshgrid(np.linspace(0, 1, cloth.columns), np.linspace(0, 1, cloth.rows))
         points = np.asarray(cloth.corner) * scale + u[..., None] * across + v[..., None] * down
@@ -60,7 +63,10 @@ def wardrobe_of(sheets: list[tuple[int, Cloth, float]]) -> Wardrobe:
         elif cloth.pinned == "first column":
             free[:, 0] = 0.0
         else:
-            raise ValueError(f'cloth.pinned must be "first column" or "first and last row"; got {cloth.pinned!r}; nearest is "first column"')
+            raise ValueError(
+                f'cloth.pinned must be "first column" or "first and last row"; got {cloth.pinned!r}; '
+                'nearest is "first column"'
+            )
         width, height = float(np.linalg.norm(across)), float(np.linalg.norm(down))
         edge_a, edge_d = width / (cloth.columns - 1), height / (cloth.rows - 1) * (SLACK if sail else 1.0)
         shapes.append((cloth.rows, cloth.columns))
@@ -70,8 +76,12 @@ def wardrobe_of(sheets: list[tuple[int, Cloth, float]]) -> Wardrobe:
         frees.append(free.reshape(-1))
     start = np.cumsum([0] + [len(a) for a in anchors]).astype(np.int64)
     return Wardrobe(
-        start, np.array(shapes, np.int64).reshape(-1, 2), np.array(bodies, np.int64), np.array(rests, np.float64).reshape(-1, 6),
-        np.concatenate([np.zeros((0, 3)), *anchors]), np.concatenate([np.zeros(0), *frees]),
+        start,
+        np.array(shapes, np.int64).reshape(-1, 2),
+        np.array(bodies, np.int64),
+        np.array(rests, np.float64).reshape(-1, 6),
+        np.concatenate([np.zeros((0, 3)), *anchors]),
+        np.concatenate([np.zeros(0), *frees]),
     )
 
 
@@ -115,14 +125,20 @@ def _blow(point, velocity, push, rows, columns, offset, air_x, air_z, seconds, f
                 up = p - columns
             if j < rows - 1:
                 down = p + columns
-            ax, ay, az = point[right, 0] - point[left, 0], point[right, 1] - point[left, 1], point[right, 2] - point[left, 2]
+            ax, ay, az = (
+                point[right, 0] - point[left, 0],
+                point[right, 1] - point[left, 1],
+                point[right, 2] - point[left, 2],
+            )
             bx, by, bz = point[down, 0] - point[up, 0], point[down, 1] - point[up, 1], point[down, 2] - point[up, 2]
             nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
             length = math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-12
             nx, ny, nz = nx / length, ny / length, nz / length
             vx, vy, vz = air_x - velocity[p, 0], -velocity[p, 1], air_z - velocity[p, 2]
             u, row = i / (columns - 1), j / rows
-            eddy = math.sin(7.5 * u + 1.7 * row - beat * seconds) + 0.5 * math.sin(4.1 * u - 2.3 * row - 0.63 * beat * seconds)
+            eddy = math.sin(7.5 * u + 1.7 * row - beat * seconds) + 0.5 * math.sin(
+                4.1 * u - 2.3 * row - 0.63 * beat * seconds
+            )
             across = nx * vx + ny * vy + nz * vz + flutter * speed * u * eddy
             force = 0.5 * AIR / SHEET * across * abs(across)
             if force > limit:
@@ -147,7 +163,9 @@ def _pin(p, q, anchor, origin, body, point):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _step(start, shape, body, rest, anchor, free, point, velocity, before, push, position, orientation, wind, seconds, step):  # type: ignore[no-untyped-def]
+def _step(
+    start, shape, body, rest, anchor, free, point, velocity, before, push, position, orientation, wind, seconds, step
+):  # type: ignore[no-untyped-def]
     """One substep of `step` seconds for every sheet; `wind` (3,) m/s."""
     calm = 1.0 - 1.2 * step
     for s in range(shape.shape[0]):
@@ -204,7 +222,13 @@ def _satisfy(point, free, offset, rows, columns, across, down, diagonal):  # typ
 class Sheets:
     """Moving cloth. `point`, `velocity` (P, 3) float64, world frame, m and m/s."""
 
-    def __init__(self, wardrobe: Wardrobe, position: NDArray[np.float64], orientation: NDArray[np.float64], wind: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        wardrobe: Wardrobe,
+        position: NDArray[np.float64],
+        orientation: NDArray[np.float64],
+        wind: NDArray[np.float64],
+    ) -> None:
         self.wardrobe = wardrobe
         count = len(wardrobe.free)
         self.point, self.velocity = np.zeros((2, count, 3))
@@ -212,7 +236,9 @@ class Sheets:
         for s in range(len(wardrobe.shape)):
             self._hang(s, position, orientation, wind)
 
-    def _hang(self, s: int, position: NDArray[np.float64], orientation: NDArray[np.float64], wind: NDArray[np.float64]) -> None:
+    def _hang(
+        self, s: int, position: NDArray[np.float64], orientation: NDArray[np.float64], wind: NDArray[np.float64]
+    ) -> None:
         """First shape: a sail slightly filled towards the front, a flag flying downwind."""
         from elsewhere.physics.rigid import rotation_matrix
 
@@ -221,7 +247,9 @@ class Sheets:
         body = int(w.body[s])
         turn = rotation_matrix(tuple(orientation[body]))
         rows, columns = w.shape[s]
-        v, u = (g.reshape(-1, 1) for g in np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij"))
+        v, u = (
+            g.reshape(-1, 1) for g in np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+        )
         points = position[body] + w.anchor[part] @ turn.T
         speed = float(np.hypot(wind[0], wind[2]))
         if w.rest[s, 3] > 0.0:
@@ -234,14 +262,34 @@ class Sheets:
             points += 0.06 * w.rest[s, 4] * u * np.sin(7.0 * u) * ripple
         self.point[part] = points
 
-    def advance(self, position: NDArray[np.float64], orientation: NDArray[np.float64], wind: NDArray[np.float64], seconds: float, step: float) -> None:
-        """One substep of `step` s towards `seconds`, pinned to bodies at `position`, `orientation`, in `wind` (3,) m/s."""
+    def advance(
+        self,
+        position: NDArray[np.float64],
+        orientation: NDArray[np.float64],
+        wind: NDArray[np.float64],
+        seconds: float,
+        step: float,
+    ) -> None:
+        """One substep of `step` s to `seconds`, pinned to bodies at `position`, `orientation`, in `wind` (3,) m/s."""
         w = self.wardrobe
         if len(w.shape) == 0:
             return
         _step(
-            w.start, w.shape, w.body, w.rest, w.anchor, w.free, self.point, self.velocity, self._before, self._push,
-            position, orientation, wind, seconds, step,
+            w.start,
+            w.shape,
+            w.body,
+            w.rest,
+            w.anchor,
+            w.free,
+            self.point,
+            self.velocity,
+            self._before,
+            self._push,
+            position,
+            orientation,
+            wind,
+            seconds,
+            step,
         )
 
     def grids(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float32], ...]:

@@ -110,14 +110,20 @@ def _prism(collider: Collider) -> str:
     exactly upright on a plane."""
     radius, half, _ = collider.half_size
     angles = [2.0 * math.pi * (k + 0.5) / SIDES for k in range(SIDES)]
-    return _numbers(*(v for a in angles for h in (-half, half) for v in (radius * math.cos(a), h, radius * math.sin(a))))
+    return _numbers(
+        *(v for a in angles for h in (-half, half) for v in (radius * math.cos(a), h, radius * math.sin(a)))
+    )
 
 
 def _geom(collider: Collider, friction: float, name: str) -> str:
     a, b, c = collider.half_size
     x, y, z, w = collider.orientation
     size = {"box": (a, b, c), "sphere": (a,), "ellipsoid": (a, b, c)}
-    kind = f'mesh" mesh="{name}' if collider.shape == "cylinder" else f'{collider.shape}" size="{_numbers(*size[collider.shape])}'
+    kind = (
+        f'mesh" mesh="{name}'
+        if collider.shape == "cylinder"
+        else f'{collider.shape}" size="{_numbers(*size[collider.shape])}'
+    )
     return (
         f'<geom type="{kind}" pos="{_numbers(*collider.position)}" '
         f'quat="{_numbers(w, x, y, z)}" friction="{_numbers(friction, 0.005, 0.002)}" priority="1"/>'
@@ -142,8 +148,10 @@ def _wall(arena: Arena) -> str:
     width, length = arena.half_size
     if arena.outline == "box":
         sides = [
-            (width + width, 0.0, width, 2 * length, 0.0), (-width - width, 0.0, width, 2 * length, 0.0),
-            (0.0, length + length, 2 * width, length, 0.0), (0.0, -length - length, 2 * width, length, 0.0),
+            (width + width, 0.0, width, 2 * length, 0.0),
+            (-width - width, 0.0, width, 2 * length, 0.0),
+            (0.0, length + length, 2 * width, length, 0.0),
+            (0.0, -length - length, 2 * width, length, 0.0),
         ]
     elif arena.outline == "disc":
         thick = width
@@ -166,7 +174,10 @@ def mjcf(solids: tuple[Solid, ...], arena: Arena, tick: float) -> str:
     """The MuJoCo model of a world, as XML text."""
     floor = f'<geom type="plane" size="0 0 1" pos="{_numbers(0, 0, arena.floor)}" friction="0.6 0.005 0.002"/>'
     meshes = "".join(
-        f'<mesh name="b{i}_{k}" vertex="{_prism(c)}"/>' for i, s in enumerate(solids) for k, c in enumerate(s.colliders) if c.shape == "cylinder"
+        f'<mesh name="b{i}_{k}" vertex="{_prism(c)}"/>'
+        for i, s in enumerate(solids)
+        for k, c in enumerate(s.colliders)
+        if c.shape == "cylinder"
     )
     bodies = "".join(_body(s, f"b{i}") for i, s in enumerate(solids))
     return (
@@ -225,7 +236,9 @@ class Rigid:
     `added_mass` (N,) kg is water that follows a body: it resists acceleration, not gravity.
     """
 
-    def __init__(self, solids: tuple[Solid, ...], arena: Arena, tick: float, *, limit: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self, solids: tuple[Solid, ...], arena: Arena, tick: float, *, limit: tuple[float, float] | None = None
+    ) -> None:
         import mujoco  # heavy, and only worlds that move need it
 
         self._mujoco = mujoco
@@ -289,8 +302,18 @@ class Rigid:
             return
         mujoco, model, data = self._mujoco, self._model, self._data
         _load(
-            data.xfrc_applied, self._bodies, self.free, self.force, self.torque, 0.5, self._base_mass,
-            self._base_inertia, model.body_mass, model.body_inertia, model.dof_M0, self.added_mass,
+            data.xfrc_applied,
+            self._bodies,
+            self.free,
+            self.force,
+            self.torque,
+            0.5,
+            self._base_mass,
+            self._base_inertia,
+            model.body_mass,
+            model.body_inertia,
+            model.dof_M0,
+            self.added_mass,
         )
         mujoco.mj_step1(model, data)
         if data.ncon:
@@ -321,7 +344,9 @@ class Rigid:
         there = twist[:, :3] + np.cross(spin, contact.pos - data.xpos[body])
         return np.einsum("ci,ci->c", there, contact.frame[:, :3])
 
-    def _impact(self, bodies: NDArray[np.int32], where: NDArray[np.float64], normal: NDArray[np.float64], gap: float) -> None:
+    def _impact(
+        self, bodies: NDArray[np.int32], where: NDArray[np.float64], normal: NDArray[np.float64], gap: float
+    ) -> None:
         """One impulse. The overlap that a tick brings is allowed for: e² of the drop height comes back, not more."""
         data, model = self._data, self._model
         closing, softness, bounciness, answers = 0.0, 0.0, 1.0, []
@@ -355,7 +380,12 @@ class Rigid:
         pose, twist = self._data.qpos.reshape(-1, 7), self._data.qvel.reshape(-1, 6)
         level = pose[:, :2] / self._half
         outside = (level * level).sum(axis=1) > 1.0 if self._round else np.abs(level).max(axis=1) > 1.0
-        if np.abs(twist).max() < FASTEST and not outside.any() and pose[:, 2].min() > self._floor and np.isfinite(pose).all():
+        if (
+            np.abs(twist).max() < FASTEST
+            and not outside.any()
+            and pose[:, 2].min() > self._floor
+            and np.isfinite(pose).all()
+        ):
             self._last[:] = pose
             return
         for m in range(len(pose)):

@@ -100,7 +100,9 @@ def _step_height(height, flow_x, flow_z, out, opening_x, opening_z, fade, depth,
 
 def _scatter(seed: int, tick: int, count: int) -> NDArray[np.uint64]:
     """(count,) hashes of (seed, tick, number), all 64 bits well mixed (SplitMix64)."""
-    key = np.arange(count, dtype=np.uint64) + np.uint64((tick * 0x9E3779B97F4A7C15 ^ seed * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF)
+    key = np.arange(count, dtype=np.uint64) + np.uint64(
+        (tick * 0x9E3779B97F4A7C15 ^ seed * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    )
     for _ in range(2):
         key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -130,8 +132,15 @@ class Water:
     """
 
     def __init__(
-        self, outline: str, half_size: tuple[float, float], depth: float, period: float, *, friction: float = 0.03,
-        grid: int = GRID, smoothing: float = SMOOTHING,
+        self,
+        outline: str,
+        half_size: tuple[float, float],
+        depth: float,
+        period: float,
+        *,
+        friction: float = 0.03,
+        grid: int = GRID,
+        smoothing: float = SMOOTHING,
     ) -> None:
         for name, value in (("half_size", min(half_size)), ("depth", depth), ("period", period)):
             if not (value > 0.0 and math.isfinite(value)):
@@ -175,13 +184,46 @@ class Water:
         depth, low = np.float32(self.depth), np.float32(THINNEST * self.depth)
         high, soft = np.float32(THICKEST * self.depth), np.float32(self.smoothing)
         for _ in range(self.substeps):
-            _step_flow_x(self.height, self.flow_x, self.flow_z, self._flow_x, self._open_x, pull_x, carry_x, carry_z, limit, self.keep)
-            _step_flow_z(self.height, self.flow_x, self.flow_z, self._flow_z, self._open_z, pull_z, carry_x, carry_z, limit, self.keep)
+            _step_flow_x(
+                self.height,
+                self.flow_x,
+                self.flow_z,
+                self._flow_x,
+                self._open_x,
+                pull_x,
+                carry_x,
+                carry_z,
+                limit,
+                self.keep,
+            )
+            _step_flow_z(
+                self.height,
+                self.flow_x,
+                self.flow_z,
+                self._flow_z,
+                self._open_z,
+                pull_z,
+                carry_x,
+                carry_z,
+                limit,
+                self.keep,
+            )
             self.flow_x, self._flow_x = self._flow_x, self.flow_x
             self.flow_z, self._flow_z = self._flow_z, self.flow_z
             _step_height(
-                self.height, self.flow_x, self.flow_z, self._height, self._open_x, self._open_z, self._fade,
-                depth, carry_x, carry_z, low, high, soft,
+                self.height,
+                self.flow_x,
+                self.flow_z,
+                self._height,
+                self._open_x,
+                self._open_z,
+                self._fade,
+                depth,
+                carry_x,
+                carry_z,
+                low,
+                high,
+                soft,
             )
             self.height, self._height = self._height, self.height
 
@@ -197,7 +239,9 @@ class Water:
     def rain(self, seed: int, tick: int, count: int, drop: float) -> None:
         """Lets `count` drops fall, each of `drop` metres in one cell; conserves volume."""
         inner, key = self.mask.shape[0] - 2, _scatter(seed, tick, count)
-        for z, x in zip((key % np.uint64(inner)).tolist(), ((key >> np.uint64(32)) % np.uint64(inner)).tolist(), strict=True):
+        for z, x in zip(
+            (key % np.uint64(inner)).tolist(), ((key >> np.uint64(32)) % np.uint64(inner)).tolist(), strict=True
+        ):
             # each drop digs a pit and lifts a rim; places beside a wall are left out
             patch = np.s_[z + 1 : z + 4, x + 1 : x + 4]
             if self.wet[patch].all():

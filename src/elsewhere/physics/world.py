@@ -163,8 +163,8 @@ class World:
         return self._place.has_water and not thing.kind.fixed
 
     def _fill(self) -> Water:
-        """Deep-water waves outrun their length's square root; shallow-water ones all go at √(g·depth). The layer is made
-        as thick as lets waves keep up with what sails, or with waves half as long as the largest thing."""
+        """Deep-water waves outrun their length's square root; shallow-water ones all go at √(g·depth). The layer is
+        made as thick as lets waves keep up with what sails, or with waves half as long as the largest thing."""
         place, moving = self._place, [t for t in self._things if not t.kind.fixed]
         pace = 0.9 * max((t.cruise for t in moving), default=0.0)
         if pace == 0.0:
@@ -193,7 +193,10 @@ class World:
             return x, y + lying + 1e-4, z
         columns = self._columns[i]
         turn = rotation_matrix(thing.body.orientation)
-        px, pz = x + turn[0, 0] * columns.x + turn[0, 2] * columns.z, z + turn[2, 0] * columns.x + turn[2, 2] * columns.z
+        px, pz = (
+            x + turn[0, 0] * columns.x + turn[0, 2] * columns.z,
+            z + turn[2, 0] * columns.x + turn[2, 2] * columns.z,
+        )
         draught = buoyancy.equilibrium(columns, self._mass(i), swell.swell_height(self.swell, px, pz, 0.0))
         if draught is None:
             draught = -float(np.max(columns.high)) + 0.5 * float(np.ptp(columns.high))
@@ -210,8 +213,10 @@ class World:
         place = self._place
         closed = place.outline != "open"
         arena = Arena(
-            floor=-place.depth if place.has_water else 0.0, outline=place.outline,
-            half_size=place.half_size if closed else (math.inf, math.inf), height=2.0 * max(place.half_size),
+            floor=-place.depth if place.has_water else 0.0,
+            outline=place.outline,
+            half_size=place.half_size if closed else (math.inf, math.inf),
+            height=2.0 * max(place.half_size),
         )
         solids = tuple(self._solid(i) for i in range(len(self._things)))
         return Rigid(solids, arena, TICK, limit=place.half_size)
@@ -226,8 +231,15 @@ class World:
         if driven or ("roll" in verbs and len(thing.colliders) > 1):
             friction = 0.02
         return Solid(
-            colliders=thing.colliders, mass=self._mass(i), position=self._start(i), orientation=body.orientation, velocity=velocity,
-            angular_velocity=body.angular_velocity, restitution=thing.restitution, friction=friction, fixed=thing.kind.fixed,
+            colliders=thing.colliders,
+            mass=self._mass(i),
+            position=self._start(i),
+            orientation=body.orientation,
+            velocity=velocity,
+            angular_velocity=body.angular_velocity,
+            restitution=thing.restitution,
+            friction=friction,
+            fixed=thing.kind.fixed,
         )
 
     def _launch(self) -> buoyancy.Fleet:
@@ -272,7 +284,8 @@ class World:
     def _crew(self) -> list[behaviour.Actor]:
         moments = self._rigid.inertia()
         return [
-            behaviour.Actor(t.length, float(moments[i]), self._mass(i), t.front, t.kind.fixed) for i, t in enumerate(self._things)
+            behaviour.Actor(t.length, float(moments[i]), self._mass(i), t.front, t.kind.fixed)
+            for i, t in enumerate(self._things)
         ]
 
     def _rival(self, i: int) -> int | None:
@@ -339,7 +352,12 @@ class World:
     def _behave(self) -> None:
         rigid, wind = self._rigid, (float(self._wind[0]), float(self._wind[2]))
         stage = behaviour.Stage(wind, self._place.reach, self._place.has_water, self.tick * TICK, HELM_TICKS * TICK)
-        motion = (rigid.position.tolist(), rigid.orientation.tolist(), rigid.velocity.tolist(), rigid.angular_velocity.tolist())
+        motion = (
+            rigid.position.tolist(),
+            rigid.orientation.tolist(),
+            rigid.velocity.tolist(),
+            rigid.angular_velocity.tolist(),
+        )
         for actor, position, orientation, velocity, spin in zip(self._actors, *motion, strict=True):
             actor.position, actor.orientation, actor.velocity, actor.spin = position, orientation, velocity, spin
         shots = behaviour.decide(self._wishes, self._actors, stage)
@@ -353,9 +371,26 @@ class World:
         if water is None or len(fleet.index) == 0:
             return
         buoyancy._lift(
-            fleet.start, fleet.table, fleet.index, fleet.trait, self._buoyancy, rigid.position, rigid.orientation, rigid.velocity,
-            rigid.angular_velocity, water.height, water.flow_x, water.flow_z, *water.cell, self._waves, self.tick * TICK, TICK,
-            rigid.force, rigid.torque, self._wet, self._share,
+            fleet.start,
+            fleet.table,
+            fleet.index,
+            fleet.trait,
+            self._buoyancy,
+            rigid.position,
+            rigid.orientation,
+            rigid.velocity,
+            rigid.angular_velocity,
+            water.height,
+            water.flow_x,
+            water.flow_z,
+            *water.cell,
+            self._waves,
+            self.tick * TICK,
+            TICK,
+            rigid.force,
+            rigid.torque,
+            self._wet,
+            self._share,
         )
         rigid.added_mass[fleet.index] = buoyancy.ADDED_MASS * buoyancy.DENSITY * self._wet
 
@@ -363,7 +398,15 @@ class World:
         water, fleet = self._water, self._fleet
         assert water is not None
         buoyancy._imprint(
-            fleet.start, fleet.table, fleet.index, self._share, position, self._rigid.orientation, *water.cell, water.wet, water.displaced
+            fleet.start,
+            fleet.table,
+            fleet.index,
+            self._share,
+            position,
+            self._rigid.orientation,
+            *water.cell,
+            water.wet,
+            water.displaced,
         )
 
     def _move_water(self) -> None:
@@ -384,8 +427,8 @@ class World:
     def apply(self, event: Event) -> None:
         """Makes something happen: at once if its tick has come, else at its tick.
 
-        "push" {body: name or index, x, y, z: change of velocity in m/s}; "wind" {speed m/s, heading rad} moves cloth and
-        things, not the swell; "rain" {amount 0…1}; "splash" {x, z, height: metres}. Raises ValueError for anything else.
+        "push" {body: name or index, x, y, z: change of velocity in m/s}; "wind" {speed m/s, heading rad} moves cloth
+        and things, not the swell; "rain" {amount 0…1}; "splash" {x, z, height: metres}. Raises ValueError for others.
         """
         self._check(event)
         if event.tick <= self.tick:
@@ -417,9 +460,13 @@ class World:
             return float(event.arguments.get(name, default) or 0.0)
 
         if event.action == "push":
-            self._rigid.kick(self._index(event.arguments.get("body", 0)), (number("x", 0.0), number("y", 0.0), number("z", 0.0)))
+            self._rigid.kick(
+                self._index(event.arguments.get("body", 0)), (number("x", 0.0), number("y", 0.0), number("z", 0.0))
+            )
         elif event.action == "wind":
-            self._set_wind(min(max(number("speed", 0.0), 0.0), 30.0), number("heading", self.scene.weather.wind_heading))
+            self._set_wind(
+                min(max(number("speed", 0.0), 0.0), 30.0), number("heading", self.scene.weather.wind_heading)
+            )
         elif event.action == "rain":
             self._rain = min(max(number("amount", 1.0), 0.0), 1.0)
         elif event.action == "splash" and self._water is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from elsewhere.render.intersect import CLOTH, FAR, FIRST, MOVES, RIGID, BODY, closest, place
+from elsewhere.render.intersect import BODY, CLOTH, FAR, FIRST, MOVES, RIGID, closest, place
 from elsewhere.render.noise import inlined
 from elsewhere.render.shade import (
     MIRROR,
@@ -32,6 +32,7 @@ from elsewhere.render.sky import (
     AMBIENT,
     CLOUD_DARK,
     CLOUD_LIT,
+    DISC,
     FOG_COLOR,
     SUN,
     SUN_COLOR,
@@ -39,7 +40,6 @@ from elsewhere.render.sky import (
     fog,
     sky_smooth,
     sun_disc,
-    DISC,
 )
 from elsewhere.render.water import (
     BED,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elsewhere.render.noise import inlined
+from elsewhere.render.noise import device, inlined
 
 FAR = 1e30
 ROOT, BODY, SLOTS, MOVES, FIRST = 0, 1, 2, 3, 4
@@ -105,7 +105,7 @@ def ray_triangle(triangles, t, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyp
     return (bx * qx + by * qy + bz * qz) * inv, u, v
 
 
-@inlined
+@device
 def closest(g, ox, oy, oz, dx, dy, dz, far):  # type: ignore[no-untyped-def]
     """The nearest triangle within `far`: (t, triangle, instance, u, v); instance −1 on a miss."""
     bounds = g.bounds
@@ -161,7 +161,7 @@ def closest(g, ox, oy, oz, dx, dy, dz, far):  # type: ignore[no-untyped-def]
     return best, best_triangle, best_instance, best_u, best_v
 
 
-@inlined
+@device
 def blocked(g, ox, oy, oz, dx, dy, dz, far, skip):  # type: ignore[no-untyped-def]
     """Whether any opaque triangle lies within `far`; instance `skip` does not count."""
     bounds = g.bounds

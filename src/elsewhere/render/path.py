@@ -12,7 +12,7 @@ import math
 from numba import njit
 
 from elsewhere.render.intersect import FAR, blocked, closest, face_normal
-from elsewhere.render.noise import inlined, noise2
+from elsewhere.render.noise import device, inlined, noise2
 from elsewhere.render.sampling import cosine_direction, disc_direction, facet_normal, pair, pixel_key
 from elsewhere.render.shade import (
     INDEX,
@@ -65,7 +65,7 @@ def lobe(cosine_light, nx, ny, nz, dx, dy, dz, lx, ly, lz, alpha):  # type: igno
     return cosine_light * a2 / (k * k * 4.0 * max(0.05, lh * lh))
 
 
-@inlined
+@device
 def under(g, s, mats, light, px, py, pz, dx, dy, dz, footprint, lx, ly, lz, seen):  # type: ignore[no-untyped-def]
     """Radiance (3) that comes up through clear water along d, a direction below the surface at p."""
     lift = 1e-4
@@ -115,7 +115,7 @@ def under(g, s, mats, light, px, py, pz, dx, dy, dz, footprint, lx, ly, lz, seen
     )
 
 
-@inlined
+@device
 def radiance(g, s, mats, light, points, key, index, ox, oy, oz, dx, dy, dz, spread, bounces):  # type: ignore[no-untyped-def]
     """Radiance (3) of one path from o along the unit direction d; `spread` is a pixel's angle."""
     r = 0.0
@@ -177,7 +177,7 @@ def radiance(g, s, mats, light, points, key, index, ox, oy, oz, dx, dy, dz, spre
             cosine = -(nx * dx + ny * dy + nz * dz)
             k = water_fresnel(cosine, lost)
             share = max(0.0, nx * lx + ny * ly + nz * lz)
-            seen = share > 0.0 and not blocked(g, px, py + lift, pz, lx, ly, lz, FAR, -1)
+            seen = share > 0.0 and not blocked(g, px, py + lift, pz, lx, ly, lz, FAR, instance)
             if s.param[CLARITY] > 0.0:
                 rx, ry, rz = refracted(dx, dy, dz, nx, ny, nz, 0.75)
                 ar, ag, ab = under(g, s, mats, light, px, py, pz, rx, min(ry, -0.05), rz, footprint, lx, ly, lz, seen)
@@ -186,7 +186,7 @@ def radiance(g, s, mats, light, points, key, index, ox, oy, oz, dx, dy, dz, spre
                 if step == 0:
                     qx, qy, qz = cosine_direction(0.0, 1.0, 0.0, u1, v1)
                     # Only what stands near darkens the water.
-                    if blocked(g, px, py + lift, pz, qx, qy, qz, FAR, -1):
+                    if blocked(g, px, py + lift, pz, qx, qy, qz, FAR, instance):
                         ar, ag, ab = 0.25 * ar, 0.25 * ag, 0.25 * ab
                 if seen:
                     ar += share * light[SUN_COLOR]
@@ -325,9 +325,7 @@ def trace(image, g, s, mats, light, camera, points, samples, seed, bounces, star
                 dx = (c[0] * x + c[1] * y - c[2]) * n
                 dy = (c[4] * x + c[5] * y - c[6]) * n
                 dz = (c[8] * x + c[9] * y - c[10]) * n
-                ar, ag, ab = radiance(
-                    g, s, mats, light, points, key, k, c[3], c[7], c[11], dx, dy, dz, pixel, bounces
-                )
+                ar, ag, ab = radiance(g, s, mats, light, points, key, k, c[3], c[7], c[11], dx, dy, dz, pixel, bounces)
                 r += ar
                 gr += ag
                 b += ab

@@ -105,5 +105,3 @@ def pose_water(height, surface):  # type: ignore[no-untyped-def]
     """The surface's height field and its range."""
     fill(surface.field, height, surface.waves, surface.param, 0, 1)
     set_range(surface.field, surface.param)
-
-

@@ -51,7 +51,7 @@ def point_table() -> NDArray[np.float32]:
     random = np.random.Generator(np.random.Philox(key=(6, 0x5A)))
     table = np.empty((PATTERNS, LENGTH, 2), np.float32)
     for pattern in range(PATTERNS):
-        order = _reverse(_owen(_reverse(np.arange(LENGTH), depth), depth, random), depth)
+        order = _owen(np.arange(LENGTH), depth, random)
         jitter = random.random((2, LENGTH))
         table[pattern, :, 0] = (_owen(_reverse(order, depth), depth, random) + jitter[0]) / LENGTH
         table[pattern, :, 1] = (_owen(_second(order, depth), depth, random) + jitter[1]) / LENGTH
@@ -115,5 +115,3 @@ def facet_normal(nx, ny, nz, alpha, u, v):  # type: ignore[no-untyped-def]
 def pixel_key(seed, width, i, j):  # type: ignore[no-untyped-def]
     """The key of a pixel for `pair`."""
     return mix_bits(mix_bits(seed + 0x51ED27) + j * width + i)
-
-

@@ -17,7 +17,7 @@ from elsewhere.render.intersect import (
     place,
     turn,
 )
-from elsewhere.render.noise import inlined
+from elsewhere.render.noise import device, inlined
 from elsewhere.render.sky import SUN
 from elsewhere.render.texture import FABRIC, bump, texture
 
@@ -29,7 +29,7 @@ THROUGH = 0.35
 """Share of the sun that shines through a cloth from behind."""
 
 
-@inlined
+@device
 def look(g, mats, triangle, i, u, v, px, py, pz, dx, dy, dz, footprint):  # type: ignore[no-untyped-def]
     """Material, albedo (3), shading normal (3) and face normal (3), both towards the viewer, of a triangle
     hit at p by a ray along d whose pixel is `footprint` metres wide there."""
@@ -86,7 +86,7 @@ def look(g, mats, triangle, i, u, v, px, py, pz, dx, dy, dz, footprint):  # type
     return material, min(r, 1.0), min(gr, 1.0), min(b, 1.0), nx, ny, nz, fx, fy, fz
 
 
-@inlined
+@device
 def look_level(mats, material, px, py, pz, footprint):  # type: ignore[no-untyped-def]
     """Albedo (3) and normal (3) of level ground of a material at p."""
     r = mats[material, 0]

@@ -177,9 +177,9 @@ def sky_clouds(light, dx, dy, dz):  # type: ignore[no-untyped-def]
     if light[PLAIN] > 0.0:
         return r, g, b
     if light[STARS] > 0.0 and dy > 0.0:
-        i = int(math.floor(dx * 90.0))
-        j = int(math.floor(dy * 90.0))
-        k = int(math.floor(dz * 90.0))
+        i = math.floor(dx * 90.0)
+        j = math.floor(dy * 90.0)
+        k = math.floor(dz * 90.0)
         star = lattice(i, j, k)
         if star > 0.992:
             star = light[STARS] * (star - 0.992) * 90.0 * min(1.0, 4.0 * dy)

@@ -158,7 +158,7 @@ class Stage:
         vertex = 0
         self._first = sum(len(p[0].triangles) for p in parts)
         self._first_node = sum(len(p[0].tree.bounds) for p in parts)
-        for number, (body, kind) in enumerate(zip(self.scene.bodies, kinds, strict=True)):
+        for number, kind in enumerate(kinds):
             for cloth in kind.cloths:
                 tree, index, points = cloth_grid(cloth)
                 p = points[index]
@@ -255,9 +255,7 @@ class Stage:
         w2c = np.linalg.inv(camera.c2w)
         view = np.concatenate([w2c[:3].reshape(-1), [camera.focal, *camera.center, 1.0]])
         to_world = np.tile(np.eye(4)[:3].reshape(-1), (count, 1))
-        pose_bodies(
-            state.position, state.orientation, self._size, self._geometry.info, np.zeros((count, 12)), to_world
-        )
+        pose_bodies(state.position, state.orientation, self._size, self._geometry.info, np.zeros((count, 12)), to_world)
         triangles = np.zeros((len(self._corners), 9))
         if len(self._corners):
             cloth_triangles(self._cloth_points(state), self._corners, triangles, 0)
@@ -376,5 +374,7 @@ def _named(table: Mapping[str, object], name: str, argument: str):  # type: igno
         import difflib
 
         near = difflib.get_close_matches(name, list(table), 1, 0.0)
-        raise ValueError(f"{argument} must be a known name; got {name!r}; nearest valid is {near[0] if near else None!r}")
+        raise ValueError(
+            f"{argument} must be a known name; got {name!r}; nearest valid is {near[0] if near else None!r}"
+        )
     return table[name]

@@ -75,7 +75,9 @@ def texture(kind, x, y, z, across, blur):  # type: ignore[no-untyped-def]
         return brick(x, y, z, across, blur)
     if kind == STONE:
         f = fbm3(x * 2.0, y * 2.0, z * 2.0, 3)
-        crack = 1.0 - 0.45 * detail(3.0, blur) * (1.0 - smoothstep(0.0, 0.05, abs(noise3(x * 3.0, y * 3.0, z * 3.0) - 0.5)))
+        crack = 1.0 - 0.45 * detail(3.0, blur) * (
+            1.0 - smoothstep(0.0, 0.05, abs(noise3(x * 3.0, y * 3.0, z * 3.0) - 0.5))
+        )
         v = (0.62 + 0.76 * f) * crack
         return v, v * (0.99 + 0.03 * f), v * (0.96 + 0.06 * f)
     if kind == SAND:
@@ -87,7 +89,10 @@ def texture(kind, x, y, z, across, blur):  # type: ignore[no-untyped-def]
         f = fbm2(x * 0.5, z * 0.5, 3)
         v = 0.94 + 0.10 * f
         spark = detail(28.0, blur)
-        if spark > 0.0 and lattice(int(math.floor(x * 28.0)), int(math.floor(y * 28.0)), int(math.floor(z * 28.0))) > 0.985:
+        if (
+            spark > 0.0
+            and lattice(math.floor(x * 28.0), math.floor(y * 28.0), math.floor(z * 28.0)) > 0.985
+        ):
             v += 0.35 * spark
         return v * (0.96 + 0.05 * f), v * (0.98 + 0.02 * f), v
     if kind == GRASS:

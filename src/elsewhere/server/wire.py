@@ -193,11 +193,14 @@ def read_message(text: str) -> Message:
         raise MessageError("a message must be a JSON object") from None
     if not isinstance(fields, dict):
         raise MessageError("a message must be a JSON object")
-    readers = {"join": _read_join, "look": _read_look, "ack": _read_acknowledge}
-    reader = readers.get(fields.get("type")) if isinstance(fields.get("type"), str) else None
-    if reader is None:
-        raise MessageError(f"a message's type must be one of {', '.join(readers)}")
-    return reader(fields)
+    match fields.get("type"):
+        case "join":
+            return _read_join(fields)
+        case "look":
+            return _read_look(fields)
+        case "ack":
+            return _read_acknowledge(fields)
+    raise MessageError("a message's type must be one of join, look, ack")
 
 
 def _read_join(fields: dict[str, Any]) -> Join:

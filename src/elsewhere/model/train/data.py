@@ -26,6 +26,7 @@ from elsewhere.scene import camera_at
 from elsewhere.scene.holdout import draw_scene
 from elsewhere.scene.words import caption_tokens
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """Size of a data set. `samples` are paths per pixel of the reference."""

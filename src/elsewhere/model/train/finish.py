@@ -63,36 +63,25 @@ class PatchDiscriminator(nn.Module):
 
 @torch.no_grad()
 def predicted_latents(
-    network: Transformer, clips: Clips, latents: list, run: FinishTraining, rng: np.random.Generator, noise: torch.Generator
+    network: Transformer,
+    clips: Clips,
+    latents: list[tuple[np.ndarray, np.ndarray]],
+    run: FinishTraining,
+    rng: np.random.Generator,
+    noise: torch.Generator,
 ) -> tuple[Tensor, Tensor, list[tuple[int, int, bool]]]:
-    """Latents (B·T, C, h, w): predicted in one step from clean, slightly noised context, and the encoder's own."""
-    seed_state = rng.bit_generator.state
-    plan = WorldTraining(batch=run.batch)
-    batch = draw_batch(clips, latents, network.config, plan, rng)
-    rng.bit_generator.state = seed_state
-    numbers, dreams = replay_draw(clips, latents, plan, rng)
+    """Latents (M, C, h, w), predicted in one step from clean, slightly noised context; the encoder's own; and where
+    each of the M is: (clip, frame, whether it is dreamt)."""
+    batch = draw_batch(clips, latents, network.config, WorldTraining(batch=run.batch), rng)
     b, t = batch.latents.shape[:2]
     known = int(torch.randint(0, t, (), generator=noise))
     level = torch.where(torch.arange(t) < known, CONTEXT_LEVEL, 0.0).expand(b, t)
     noisy = at_level(batch.latents, torch.randn(batch.latents.shape, generator=noise), level)
     made = predict(network, batch, noisy, level, torch.where(level > 0, 0.0, 1.0))
     keep = [(i, f) for i in range(b) for f in range(known, t)]
-    places = [(int(numbers[i]), f, dreams[i]) for i, f in keep]
+    places = [(batch.numbers[i], f, batch.dreams[i]) for i, f in keep]
     index = torch.tensor([i * t + f for i, f in keep])
     return made.flatten(0, 1)[index], batch.latents.flatten(0, 1)[index], places
-
-
-def replay_draw(clips: Clips, latents: list, plan: WorldTraining, rng: np.random.Generator) -> tuple[np.ndarray, list[bool]]:
-    """Which clips `world.draw_batch` takes with this generator, and which of them it dreams."""
-    stride = clips.positions[int(rng.integers(len(latents)))][1]
-    same = [n for n in range(len(latents)) if clips.positions[n][1] == stride]
-    numbers = rng.choice(same, plan.batch)
-    dreams = []
-    for _ in numbers:
-        dreams.append(bool(rng.random() < plan.dream))
-        if not dreams[-1]:
-            rng.random()
-    return numbers, dreams
 
 
 def crops(

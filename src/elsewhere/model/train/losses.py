@@ -22,7 +22,9 @@ def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def edge_loss(made: Tensor, wanted: Tensor) -> Tensor:
     """L1 between first differences."""
-    return sum(((a - b).abs().mean() for a, b in zip(gradients(made), gradients(wanted), strict=True)), made.new_zeros(()))
+    return sum(
+        ((a - b).abs().mean() for a, b in zip(gradients(made), gradients(wanted), strict=True)), made.new_zeros(())
+    )
 
 
 class RandomFeatures(nn.Module):

@@ -1,4 +1,4 @@
-"""Trains the tokenizer: random crops, guides dropped for a share, latents noised so that one-step errors are forgiven."""
+"""Trains the tokenizer: random crops, guides dropped for a share, latents noised so that errors are forgiven."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from elsewhere.model.train.dataset import Clips
 from elsewhere.model.train.loop import Log, MovingAverage, learning_rate, load_checkpoint, save_checkpoint
 from elsewhere.model.train.losses import RandomFeatures, charbonnier, edge_loss
 from elsewhere.model.train.networks.tokenizer import Tokenizer
-
 
 CHECKPOINT_EVERY = 200
 """Steps."""

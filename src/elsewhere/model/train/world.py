@@ -1,4 +1,4 @@
-"""Trains the transformer: diffusion forcing with x-prediction, then shortcut steps, then its own predictions as context.
+"""Trains the transformer: diffusion forcing with x-prediction, then shortcut steps, then on its own predictions.
 
 x_t = (1 − t)·noise + t·x with a level t of its own for every frame. Shortcut steps follow Frans et al. 2024
 (arXiv 2410.12557), written for x-prediction: a step of size d from t moves by d·(x̂ − x_t)/(1 − t).
@@ -21,14 +21,13 @@ from elsewhere.model.train.loop import Log, MovingAverage, learning_rate, load_c
 from elsewhere.model.train.networks.tokenizer import Tokenizer
 from elsewhere.model.train.networks.transformer import Transformer
 
-
 CHECKPOINT_EVERY = 100
 """Steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorldTraining:
-    """One run. Shares are of the run's steps: shortcut steps begin after `forcing`, own predictions after `shortcut`."""
+    """One run. Shares of its steps: shortcut steps begin after `forcing`, own predictions after `shortcut`."""
 
     steps: int = 2400
     batch: int = 4
@@ -49,6 +48,8 @@ class Batch:
     rays: Tensor  # (B, T, N, 12)
     text: Tensor  # (B, L)
     positions: Tensor  # (T,)
+    numbers: list[int]  # which clips they are
+    dreams: list[bool]  # which of them have no guide
 
 
 @torch.inference_mode()
@@ -71,18 +72,17 @@ def draw_batch(
     """Clips with one frame step; a share of them is dreamt: no guide, and latents that carry the whole picture."""
     stride = clips.positions[int(rng.integers(len(latents)))][1]
     same = [n for n in range(len(latents)) if clips.positions[n][1] == stride]
-    numbers = rng.choice(same, run.batch)
+    numbers = [int(number) for number in rng.choice(same, run.batch)]
+    dreams = [bool(draw) for draw in rng.random(run.batch) < run.dream]
+    silent = rng.random(run.batch) < run.text_dropout
     parts = []
-    for number in numbers:
-        dream = bool(rng.random() < run.dream)
-        coarse = clips.coarse[number].astype(np.float32)
-        text = clips.text(number, config.vocabulary, config.text_length)
-        if not dream and rng.random() < run.text_dropout:
-            text = np.zeros_like(text)
-        clip = (latents[number][dream].astype(np.float32), coarse * (not dream), clips.rays[number].astype(np.float32))
-        parts.append((*clip, text))
+    for number, dream, mute in zip(numbers, dreams, silent, strict=True):
+        coarse = clips.coarse[number].astype(np.float32) * (not dream)
+        text = clips.text(number, config.vocabulary, config.text_length) * (dream or not mute)
+        parts.append((latents[number][dream].astype(np.float32), coarse, clips.rays[number].astype(np.float32), text))
     stacked = [torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True)]
-    return Batch(*stacked, positions=torch.from_numpy(clips.positions[numbers[0]]))
+    positions = torch.from_numpy(clips.positions[numbers[0]])
+    return Batch(*stacked, positions=positions, numbers=numbers, dreams=dreams)
 
 
 def draw_levels(batch: int, frames: int, rng: torch.Generator) -> Tensor:

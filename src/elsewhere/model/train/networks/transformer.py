@@ -94,7 +94,7 @@ class Block(nn.Module):
     def time(
         self, x: Tensor, past: tuple[Tensor, Tensor] | None, turn: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, N, T, D); past keys, values (B, N, K, S, E); turn (S+T, E/2); mask (T, S+T). Also the new keys, values."""
+        """x (B, N, T, D); past keys, values (B, N, K, S, E); turn (S+T, E/2); mask (T, S+T). Also new keys, values."""
         q, k, v = (self.split(y) for y in self.time_in(x).chunk(3, dim=-1))
         q, k = normed(q), normed(k)
         new = (k, v)
@@ -184,7 +184,9 @@ class Transformer(nn.Module):
             x = torch.addcmul(x, 1.0 + gate[..., 0, :], seen)
             if block.temporal:
                 norm = torch.addcmul(shift[..., 1, :], normed(x), 1.0 + scale[..., 1, :]).transpose(1, 2)
-                past = (cache.keys[depth], cache.values[depth]) if cache is not None and len(cache.keys) > depth else None
+                past = (
+                    (cache.keys[depth], cache.values[depth]) if cache is not None and len(cache.keys) > depth else None
+                )
                 seen, k, v = block.time(norm, past, time_turn, mask)
                 if cache is not None and remember:
                     self.append(cache, depth, k[..., :remember, :], v[..., :remember, :])

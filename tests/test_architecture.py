@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "physics": {"scene"},
     "render": {"scene", "physics"},
     "compiler": set(),
-    "model": {"scene", "render", "compiler"},
+    "model": {"scene", "physics", "render", "compiler"},
     "language": {"scene", "physics", "compiler"},
     "live": {"scene", "physics", "render", "compiler", "model", "language"},
     "server": {"scene", "physics", "render", "compiler", "model", "language", "live"},

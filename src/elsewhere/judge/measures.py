@@ -52,13 +52,13 @@ def edges(picture: Picture, threshold: float = 0.08) -> NDArray[np.bool_]:
     down = (image[2:, :] - image[:-2, :]) / 8.0
     gx = across[:-2] + 2.0 * across[1:-1] + across[2:]
     gy = down[:, :-2] + 2.0 * down[:, 1:-1] + down[:, 2:]
-    return np.hypot(gx, gy) > threshold
+    return np.asarray(np.hypot(gx, gy) > threshold, np.bool_)
 
 
 def widen(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask and its eight neighbours."""
     padded = np.pad(mask, 1)
-    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).any(axis=(2, 3))
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).any(axis=(2, 3)), np.bool_)
 
 
 def edge_f1(made: Picture, wanted: Picture) -> float:

@@ -50,4 +50,5 @@ def from_dict(kind: type[Config], data: dict[str, Any]) -> Config:
     known = set(kind.__dataclass_fields__)
     if unknown := sorted(set(data) - known):
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}; it has {sorted(known)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+    return kind(**fields)

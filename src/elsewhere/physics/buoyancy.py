@@ -150,8 +150,13 @@ def columns_of(colliders: tuple[Collider, ...]) -> Columns:
         for i in range(counts[0]):
             rows += _cell(x, z, lows, highs, slice(j * RAYS, (j + 1) * RAYS), slice(i * RAYS, (i + 1) * RAYS), patch)
     table = np.array(rows, np.float64).reshape(-1, 5)
+    x_column, z_column, low, high, area = (np.ascontiguousarray(table[:, k]) for k in range(5))
     return Columns(
-        *(np.ascontiguousarray(table[:, k]) for k in range(5)),
+        x_column,
+        z_column,
+        low,
+        high,
+        area,
         width=float(math.sqrt(sides[0] * sides[1])),
         spacing=float(max(sides)),
     )
@@ -403,8 +408,8 @@ def fleet_of(
     trait = np.zeros((len(columns), 10))
     for f, c in enumerate(columns):
         rows = table[start[f] : start[f + 1]]
-        for k, value in enumerate((c.x, c.low, c.high, c.z, c.area, c.width, 1.7 * c.spacing)):
-            rows[:, k] = value
+        rows[:, :5] = np.stack([c.x, c.low, c.high, c.z, c.area], axis=1)
+        rows[:, 5:] = c.width, 1.7 * c.spacing
         trait[f] = *_traits(c, masses[f], lengths[f], levers[f]), c.volume, moments[f]
     return Fleet(start, table, np.array(index, np.int64), trait)
 

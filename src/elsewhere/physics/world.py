@@ -363,7 +363,9 @@ class World:
         shots = behaviour.decide(self._wishes, self._actors, stage)
         for i, actor in enumerate(self._actors):
             self._force[i], self._torque[i], self._buoyancy[i] = actor.force, actor.torque, actor.buoyancy
-        for x, z, size in shots if self._water is not None else ():
+        if self._water is None:
+            return
+        for x, z, size in shots:
             self._water.splash(x, z, size, 1.2 * size)
 
     def _lift(self) -> None:

@@ -7,7 +7,7 @@ Edge-avoiding à-trous filter (Dammertz et al. 2010, "Edge-Avoiding À-Trous Wav
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _KERNEL = (0.25, 0.5, 0.25)
 
 
-def shifted(image: NDArray[np.float32], dy: int, dx: int) -> NDArray[np.float32]:
+def shifted(image: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:
     """The image moved by (dy, dx), border rows and columns repeated."""
     height, width = image.shape[:2]
     rows = np.clip(np.arange(height) + dy, 0, height - 1)
@@ -29,7 +29,7 @@ def shifted(image: NDArray[np.float32], dy: int, dx: int) -> NDArray[np.float32]
 def denoise(
     linear: NDArray[np.float32], guide: Guide, water_instance: int, *, levels: int = 3, keep: float = 0.25
 ) -> NDArray[np.float32]:
-    """(H, W, 3) exposed linear radiance → the same with less grain on rough surfaces; sky, water and mirrors as they were.
+    """(H, W, 3) exposed linear radiance → the same with less grain on rough surfaces; sky, water, mirrors as before.
 
     A share `keep` of the grainy picture stays: the guide has one sample a pixel, so what is divided by it
     carries its jagged edges, and the two errors are independent.

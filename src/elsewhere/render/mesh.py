@@ -91,7 +91,8 @@ def hills(reach: float, relief: float, material: str) -> Mesh:
     r, a = np.meshgrid(radius, angle, indexing="ij")
     x, z = r * np.cos(a), r * np.sin(a)
     rise = np.clip((r / reach - 1.15) / 4.0, 0.0, 1.0)
-    bumps = np.array([fbm2(u + 31.0, v + 17.0, 3) for u, v in zip((x / reach * 0.7).flat, (z / reach * 0.7).flat, strict=True)])
+    places = np.stack([x, z], axis=-1).reshape(-1, 2) / reach * 0.7
+    bumps = np.array([fbm2(u + 31.0, v + 17.0, 3) for u, v in places])
     ridge = 1.0 - np.abs(2.0 * bumps.reshape(r.shape) - 1.0) * 2.4
     y = relief * rise * (0.25 + 1.3 * ridge) * (1.0 + 0.12 * r / reach) - 0.02 * relief
     y[-1] = -relief

@@ -115,7 +115,8 @@ class Stage:
                 if body.material is not None:
                     material = self._material(body.material)
                 if body.color is not None:
-                    material = replace(material, albedo=tuple(float(c) for c in body.color))
+                    red, green, blue = (float(c) for c in body.color)
+                    material = replace(material, albedo=(red, green, blue))
             numbers.append(self._number(material))
         return numbers
 
@@ -279,14 +280,18 @@ class Stage:
         h, w = camera.height, camera.width
         f = np.float32
         picture = Picture(
-            *(np.empty((h, w, 3), f) for _ in range(2)),
-            np.empty((h, w), f),
-            np.empty((h, w), np.int16),
-            np.empty((h, w), np.int16),
-            np.empty((h, w, 2), f),
-            *(np.empty((h, w, 3), f) for _ in range(4)),
-            np.empty((h, w), f),
-            np.empty((h, w), f),
+            albedo=np.empty((h, w, 3), f),
+            normal=np.empty((h, w, 3), f),
+            depth=np.empty((h, w), f),
+            material=np.empty((h, w), np.int16),
+            instance=np.empty((h, w), np.int16),
+            motion=np.empty((h, w, 2), f),
+            direct=np.empty((h, w, 3), f),
+            lit=np.empty((h, w, 3), f),
+            mirror=np.empty((h, w, 3), f),
+            reflect=np.empty((h, w, 3), f),
+            roughness=np.empty((h, w), f),
+            clouds=np.empty((h, w), f),
         )
         with self._lock:
             before = self._before(previous)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,8 @@ def write_clip(config: DataConfig, directory: Path, number: int, evaluation: boo
     path = clip_path(directory, number)
     if not path.exists():
         buffer = io.BytesIO()
-        np.savez(buffer, **render_clip(config, number, evaluation=evaluation))
+        arrays: dict[str, Any] = dict(render_clip(config, number, evaluation=evaluation))
+        np.savez(buffer, **arrays)
         partial = path.with_suffix(".part")
         partial.write_bytes(buffer.getvalue())
         os.replace(partial, path)

@@ -78,11 +78,11 @@ def draw_batch(
     parts = []
     for number, dream, mute in zip(numbers, dreams, silent, strict=True):
         coarse = clips.coarse[number].astype(np.float32) * (not dream)
-        text = clips.text(number, config.vocabulary, config.text_length) * (dream or not mute)
-        parts.append((latents[number][dream].astype(np.float32), coarse, clips.rays[number].astype(np.float32), text))
-    stacked = [torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True)]
+        words = clips.text(number, config.vocabulary, config.text_length) * (dream or not mute)
+        parts.append((latents[number][dream].astype(np.float32), coarse, clips.rays[number].astype(np.float32), words))
+    clean, planes, rays, text = (torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True))
     positions = torch.from_numpy(clips.positions[numbers[0]])
-    return Batch(*stacked, positions=positions, numbers=numbers, dreams=dreams)
+    return Batch(clean, planes, rays, text, positions, numbers, dreams)
 
 
 def draw_levels(batch: int, frames: int, rng: torch.Generator) -> Tensor:

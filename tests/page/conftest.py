@@ -71,7 +71,8 @@ def serve_world() -> Serving:
     return serving
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while the driver lives, its event loop runs in this thread and no test may start another.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     if BROWSER is None:
         reason = "Chromium is not installed; get it with: sudo apt-get install chromium"

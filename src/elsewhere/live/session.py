@@ -1,6 +1,8 @@
 """One running world: each call advances the simulation by one frame, makes its guide and paints it.
 
-This file does not know how long a frame may take, nor who watches.
+While a frame is painted, a second thread already makes the next one's state and guide, for the same controls. When
+the controls have changed by then, that guide is made again, so that no control waits for a frame. This file does
+not know how long a frame may take, nor who watches.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ import math
 import os
 import threading
 import time
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,19 +44,38 @@ MODEL_FPS = 24
 class Painter(Protocol):
     """What turns a guide into a picture: (H, W, 3) uint8 and depth (H, W) float32 in metres."""
 
+    def prepare(self, guide: Guide, stage: Stage) -> Any:
+        """What can be made of a guide before its turn, in another thread."""
+
     def frame(
-        self, guide: Guide, stage: Stage, camera: Camera, *, position: float | None = None
+        self, guide: Guide, stage: Stage, camera: Camera, *, position: float | None = None, prepared: Any = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]: ...
 
 
 class Plain:
     """The painter of mode "calculated": the guide's own light, no network."""
 
+    def prepare(self, guide: Guide, stage: Stage) -> NDArray[np.float32]:
+        return to_display(guide.lit)
+
     def frame(
-        self, guide: Guide, stage: Stage, camera: Camera, *, position: float | None = None
+        self, guide: Guide, stage: Stage, camera: Camera, *, position: float | None = None, prepared: Any = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        shown = np.asarray(to_display(guide.lit))
+        shown = self.prepare(guide, stage) if prepared is None else prepared
         return np.rint(np.clip(shown, 0.0, 1.0) * 255.0).astype(np.uint8), np.asarray(guide.depth, dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sketch:
+    """What is calculated of a frame before it is painted, and the milliseconds that it took."""
+
+    controls: Controls
+    state: State
+    camera: Camera
+    guide: Guide
+    prepared: Any
+    simulate: float
+    draw: float
 
 
 class Session:
@@ -75,9 +97,13 @@ class Session:
         self._dolly = Dolly(scene, self.world.state)
         self._previous: tuple[State, Camera] | None = None
         self._index = 0
+        self._ahead: Future[Sketch] | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="sketch")
 
     def apply(self, event: Event) -> None:
-        """Lets `event` happen at the next tick."""
+        """Lets `event` happen at the world's next tick; a frame that is already calculated does not show it yet."""
+        if self._ahead is not None:
+            self._ahead.result()
         self.world.apply(event)
 
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame:
@@ -85,19 +111,18 @@ class Session:
 
         `skip` leaves that many frames out: the world moves on, and nothing is painted.
         """
-        start = time.perf_counter()
         self._index += skip
-        state = self._advance()
-        simulated = time.perf_counter()
-        camera = self._camera(state, controls or Controls())
-        guide = self.stage.guide(state, camera, self._previous)
-        guided = time.perf_counter()
-        rgb, depth = self._painter.frame(guide, self.stage, camera, position=MODEL_FPS * state.tick / TICKS_PER_SECOND)
-        painted = time.perf_counter()
+        sketch = self._sketched(controls or Controls(), usable=not skip)
+        state, camera = sketch.state, sketch.camera
         self._previous = (state, camera)
-        near, far = depth_range(depth)
         frame_id = self._index
         self._index += 1
+        self._ahead = self._worker.submit(self._sketch, sketch.controls)
+        start = time.perf_counter()
+        position = MODEL_FPS * state.tick / TICKS_PER_SECOND
+        rgb, depth = self._painter.frame(sketch.guide, self.stage, camera, position=position, prepared=sketch.prepared)
+        painted = time.perf_counter()
+        near, far = depth_range(depth)
         return Frame(
             rgb=rgb,
             depth=depth,
@@ -110,11 +135,31 @@ class Session:
             world_id=self.world_id,
             tick=state.tick,
             seed=self.options.seed,
-            timings={
-                "simulate": 1e3 * (simulated - start),
-                "guide": 1e3 * (guided - simulated),
-                "network": 1e3 * (painted - guided),
-            },
+            timings={"simulate": sketch.simulate, "guide": sketch.draw, "network": 1e3 * (painted - start)},
+        )
+
+    def _sketched(self, controls: Controls, *, usable: bool) -> Sketch:
+        """The sketch of frame `_index`: the one made ahead where it fits, else a new one."""
+        ahead = self._ahead.result() if self._ahead is not None else None
+        self._ahead = None
+        return ahead if ahead is not None and usable and ahead.controls == controls else self._sketch(controls)
+
+    def _sketch(self, controls: Controls) -> Sketch:
+        start = time.perf_counter()
+        state = self._advance()
+        simulated = time.perf_counter()
+        camera = self._camera(state, controls)
+        guide = self.stage.guide(state, camera, self._previous)
+        prepared = self._painter.prepare(guide, self.stage)
+        drawn = time.perf_counter()
+        return Sketch(
+            controls=controls,
+            state=state,
+            camera=camera,
+            guide=guide,
+            prepared=prepared,
+            simulate=1e3 * (simulated - start),
+            draw=1e3 * (drawn - simulated),
         )
 
     def _advance(self) -> State:
@@ -174,7 +219,9 @@ def _load_generator(mode: str, steps: int) -> Generator:
 
     from elsewhere.model.generator import Generator
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    # One core is left for the next frame's state and guide; threads that wait for each other on a busy core cost
+    # far more than they bring.
+    torch.set_num_threads(max(1, min(4, (os.cpu_count() or 1) - 1)))
     return Generator.load(mode, steps=steps)
 
 

@@ -81,16 +81,23 @@ class Stream:
         self.text = torch.from_numpy(token_ids(scene, config.vocabulary, config.text_length))[None]
 
     def frame(
-        self, guide: Guide, stage: Stage, camera: Camera, *, position: float | None = None
+        self,
+        guide: Guide,
+        stage: Stage,
+        camera: Camera,
+        *,
+        position: float | None = None,
+        prepared: tuple[Any, Any] | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The next picture: display RGB (H, W, 3) uint8 and depth (H, W) float32 in metres.
 
         H and W are multiples of 16. `position` is the frame's time in 1/24 s; by default one more than the last.
+        `prepared` is what `prepare` gave for this guide, perhaps in another thread.
         """
         import torch
 
         with torch.inference_mode():
-            planes, coarse = self.condition(guide, stage, camera)
+            planes, coarse = prepared or self.prepare(guide, stage)
             latents = self.sample(self.tell(coarse, camera, position))
             picture = self.generator.tokenizer.decoder(latents.contiguous(memory_format=torch.channels_last), planes)[
                 0
@@ -101,13 +108,13 @@ class Stream:
             return np.ascontiguousarray(rgb), guide.depth
         return np.ascontiguousarray(rgb), disparity_to_depth(np.clip(picture[3], 0.0, 1.0), self.scale)
 
-    def condition(self, guide: Guide, stage: Stage, camera: Camera) -> tuple[Any, Any]:
+    def prepare(self, guide: Guide, stage: Stage) -> tuple[Any, Any]:
         """Planes (1, P, H, W) for the decoder and their quarter-size means (1, 1, P, H/4, W/4); zeros in a dream."""
         import torch
         from torch.nn import functional
 
         if self.generator.mode == "dream":
-            planes = torch.zeros(1, len(PLANES), camera.height, camera.width)
+            planes = torch.zeros(1, len(PLANES), *guide.depth.shape)
         else:
             planes = torch.from_numpy(guide_planes(guide, stage))[None]
         planes = planes.contiguous(memory_format=torch.channels_last)

@@ -41,7 +41,7 @@ def test_a_clip_is_a_function_of_its_number() -> None:
 
 
 def test_tokenizer_goes_on_where_it_was(clips: Clips, tmp_path: Path) -> None:
-    run = tokenizer_training.TokenizerTraining(steps=4, batch=2, crop=32)
+    run = tokenizer_training.TokenizerTraining(steps=4, batch=2, crop=64)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()

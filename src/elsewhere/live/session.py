@@ -69,6 +69,7 @@ class Plain:
 class Sketch:
     """What is calculated of a frame before it is painted, and the milliseconds that it took."""
 
+    index: int
     controls: Controls
     state: State
     camera: Camera
@@ -92,7 +93,9 @@ class Session:
         self.scene = scene
         self.world_id = world_id(scene, self.options)
         self.world = World(scene, self.options.seed)
-        self.stage = Stage(scene, self.world.swell, self.world.water_cell)
+        # The network has the other cores.
+        threads = max(1, (os.cpu_count() or 1) - 1)
+        self.stage = Stage(scene, self.world.swell, self.world.water_cell, threads=threads)
         self._painter = open_painter(scene, self.options)
         self._dolly = Dolly(scene, self.world.state)
         self._previous: tuple[State, Camera] | None = None
@@ -109,15 +112,17 @@ class Session:
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame:
         """The next frame, 1 / fps seconds of the world's time after the last; the first is at tick 0.
 
-        `skip` leaves that many frames out: the world moves on, and nothing is painted.
+        `skip` leaves that many frames out: the world moves on, and nothing is painted. A machine that is too slow
+        once is so again: the frame made ahead is the one that the same skip would give, and where it turns out to
+        be later than what is asked for, it is shown all the same, since a world does not go back.
         """
-        self._index += skip
-        sketch = self._sketched(controls or Controls(), usable=not skip)
+        sketch = self._sketched(controls or Controls(), self._index + skip)
+        self._index = sketch.index
         state, camera = sketch.state, sketch.camera
         self._previous = (state, camera)
         frame_id = self._index
         self._index += 1
-        self._ahead = self._worker.submit(self._sketch, sketch.controls)
+        self._ahead = self._worker.submit(self._sketch, sketch.controls, self._index + skip)
         start = time.perf_counter()
         position = MODEL_FPS * state.tick / TICKS_PER_SECOND
         rgb, depth = self._painter.frame(sketch.guide, self.stage, camera, position=position, prepared=sketch.prepared)
@@ -138,21 +143,26 @@ class Session:
             timings={"simulate": sketch.simulate, "guide": sketch.draw, "network": 1e3 * (painted - start)},
         )
 
-    def _sketched(self, controls: Controls, *, usable: bool) -> Sketch:
-        """The sketch of frame `_index`: the one made ahead where it fits, else a new one."""
+    def _sketched(self, controls: Controls, index: int) -> Sketch:
+        """The sketch of frame `index`: the one made ahead where it fits, else a new one."""
         ahead = self._ahead.result() if self._ahead is not None else None
         self._ahead = None
-        return ahead if ahead is not None and usable and ahead.controls == controls else self._sketch(controls)
+        if ahead is None:
+            return self._sketch(controls, index)
+        if ahead.index >= index and ahead.controls == controls:
+            return ahead
+        return self._sketch(controls, max(index, ahead.index))
 
-    def _sketch(self, controls: Controls) -> Sketch:
+    def _sketch(self, controls: Controls, index: int) -> Sketch:
         start = time.perf_counter()
-        state = self._advance()
+        state = self._advance(index)
         simulated = time.perf_counter()
         camera = self._camera(state, controls)
         guide = self.stage.guide(state, camera, self._previous)
         prepared = self._painter.prepare(guide, self.stage)
         drawn = time.perf_counter()
         return Sketch(
+            index=index,
             controls=controls,
             state=state,
             camera=camera,
@@ -162,8 +172,8 @@ class Session:
             draw=1e3 * (drawn - simulated),
         )
 
-    def _advance(self) -> State:
-        due = self.options.tick_of(self._index) - self.world.tick
+    def _advance(self, index: int) -> State:
+        due = self.options.tick_of(index) - self.world.tick
         return self.world.advance(due) if due > 0 else self.world.state
 
     def _camera(self, state: State, controls: Controls) -> Camera:

@@ -86,6 +86,14 @@ def frames_in_session(mode: str) -> dict[str, Any]:
     return {"frames_per_second": round(rate, 2)} | {n: round(statistics.median(v), 2) for n, v in stages.items()}
 
 
+def report(figures: dict[str, Any], path: Path | None) -> None:
+    """Prints the figures, and writes them to `path` where there is one."""
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -102,10 +110,7 @@ def main() -> None:
         figures[f"session_{mode}"] = frames_in_session(mode)
     figures["guides_per_second"] = guides_per_second()
     figures["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0)
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+    report(figures, arguments.json)
 
 
 if __name__ == "__main__":

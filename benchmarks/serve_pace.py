@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pace import PROMPT, machine
+from pace import PROMPT, machine, report
 from websockets.asyncio.client import connect
 
 from elsewhere.server.app import PROTOCOL
@@ -71,10 +71,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     figures = {"machine": machine(), "grounded": serve("grounded", 8791), "calculated": serve("calculated", 8792)}
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+    report(figures, arguments.json)
 
 
 if __name__ == "__main__":

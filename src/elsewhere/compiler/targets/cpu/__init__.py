@@ -1,0 +1,1 @@
+"""One native function for a whole network, through LLVM."""

@@ -1,0 +1,53 @@
+"""LLVM text in, callable machine code out."""
+
+from __future__ import annotations
+
+import llvmlite.binding as llvm
+
+from elsewhere.compiler.targets.cpu.machine import Machine
+
+
+def target_machine(machine: Machine, level: int = 3) -> llvm.TargetMachine:
+    """LLVM's code generator for `machine`."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    triple = llvm.Target.from_triple(llvm.get_process_triple())
+    return triple.create_target_machine(
+        cpu=machine.processor, features=machine.features, opt=level, reloc="pic", codemodel="jitdefault", jit=True
+    )
+
+
+def optimise(text: str, machine: Machine, *, speed: int = 2, vectorise: bool = False) -> llvm.ModuleRef:
+    """Parses, verifies and optimises a module. Kernels are vectorised by hand, so loops are left alone by default."""
+    generator = target_machine(machine)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=speed, size_level=0)
+    options.loop_vectorization = vectorise
+    options.slp_vectorization = vectorise
+    options.loop_unrolling = False
+    options.loop_interleaving = False
+    builder = llvm.create_pass_builder(generator, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def to_object(module: llvm.ModuleRef, machine: Machine) -> bytes:
+    """Relocatable object code."""
+    return bytes(target_machine(machine).emit_object(module))
+
+
+class Library:
+    """Object code loaded into this process. Addresses are valid as long as this object lives."""
+
+    def __init__(self, code: bytes, machine: Machine) -> None:
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(machine))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Where function `name` is. Raises KeyError if it is not in the object."""
+        address = int(self._engine.get_function_address(name))
+        if not address:
+            raise KeyError(name)
+        return address

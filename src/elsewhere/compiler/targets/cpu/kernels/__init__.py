@@ -1,0 +1,1 @@
+"""Generators of LLVM functions, one file per kind of kernel."""

@@ -22,7 +22,7 @@ def optimise(text: str, machine: Machine, *, speed: int = 2, vectorise: bool = F
     generator = target_machine(machine)
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=speed, size_level=0)
+    options = llvm.create_pipeline_tuning_options(speed_level=speed)
     options.loop_vectorization = vectorise
     options.slp_vectorization = vectorise
     options.loop_unrolling = False

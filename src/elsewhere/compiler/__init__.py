@@ -1,1 +1,1 @@
-"""A network whose shapes are known becomes a static program: every address, order and core's share is decided before it runs."""
+"""Networks with known shapes become static programs: addresses, order and shares of cores decided before they run."""

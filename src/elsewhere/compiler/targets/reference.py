@@ -130,7 +130,7 @@ def _divide(a: Array, b: Array) -> Array:
     return np.where(b == 0, 0, quotient).astype(a.dtype)
 
 
-_REDUCE = {"sum": np.sum, "max": np.max, "min": np.min}
+_REDUCE: dict[str, Any] = {"sum": np.sum, "max": np.max, "min": np.min}
 
 
 def _reduce(function: str, attributes: Mapping[str, Any], x: Array) -> Array:
@@ -199,7 +199,7 @@ def _update(node: Node, state: Array, patch: Array, index: Array) -> Array:
     return result
 
 
-_SIMPLE: dict[str, Callable[..., Array]] = {
+_SIMPLE: dict[str, Any] = {
     "select": lambda n, c, a, b: np.where(c != 0, a, b),
     "cast": lambda n, x: convert(x, n.type.dtype),
     "matmul": lambda n, a, b: _product(a, b),

@@ -120,6 +120,14 @@ def address(
     return builder.gep(pointer, [index], inbounds=inbounds, source_etype=element)
 
 
+def buffer(builder: ir.IRBuilder, element: ir.Type, count: int, align: int = 64) -> ir.Value:
+    """Room for `count` elements on the stack; ask for it in the function's first block."""
+    room = builder.alloca(ir.ArrayType(element, count))
+    room.align = align
+    room.type = POINTER  # llvmlite would take it for an array's pointer, which no other type may be stored to
+    return room
+
+
 def load_plain(
     builder: ir.IRBuilder,
     pointer: ir.Value,

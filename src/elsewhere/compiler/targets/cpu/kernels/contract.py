@@ -1,0 +1,371 @@
+"""Matrix multiplication and convolution: one generator of tile-blocked LLVM functions.
+
+Every accumulator passes over taps and k in the same order whatever tile it is in, so results are the same bits for
+any division of the work. A finished tile lies in a scratch buffer on the stack, from where the epilogue takes it row
+by row: that keeps the code small, and lets a tile's lanes run on over several short rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from math import prod
+
+import llvmlite.ir as ir
+
+from elsewhere.compiler.targets.cpu.kernels import vectors as v
+from elsewhere.compiler.targets.cpu.kernels.loops import integer, loop
+from elsewhere.compiler.targets.cpu.kernels.tiling import (
+    ELEMENT_BYTES,
+    Contract,
+    Tiling,
+    cost,
+    split,
+    tile,
+    units,
+)
+from elsewhere.compiler.targets.cpu.machine import Machine
+
+__all__ = ["Contract", "Epilogue", "Place", "cost", "emit_contract", "split", "units"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a finished vector belongs."""
+
+    batch: tuple[ir.Value, ...]
+    """i64, one per batch dimension."""
+    rows: tuple[ir.Value, ...]
+    """i64, one per row dimension."""
+    column: ir.Value
+    """i64, the column of lane 0."""
+    lanes: int
+    """Lanes of the vector: a power of two."""
+    valid: int
+    """How many of them are columns; a store must leave the rest alone."""
+    extra: tuple[ir.Value, ...]
+    """The function's further pointers."""
+
+
+Epilogue = Callable[[ir.IRBuilder, ir.Value, Place], None]
+"""Takes a finished vector (f32, or int32 for 'i8') to where it belongs: scales, adds, rounds and stores."""
+
+
+class Arithmetic:
+    """One step of the contraction in the processor's instructions: how b and a are loaded and multiplied."""
+
+    def __init__(self, spec: Contract, tiling: Tiling, machine: Machine) -> None:
+        self.precision, self.group, self.machine, self.lanes = spec.precision, tiling.group, machine, tiling.lanes
+        self.accumulator = v.vector(v.I32 if spec.precision == "i8" else v.F32, tiling.lanes)
+
+    def load_b(self, builder: ir.IRBuilder, place: ir.Value) -> tuple[ir.Value, ...]:
+        """One vector of packed b, ready for `multiply`."""
+        lanes = self.lanes
+        if self.precision == "f32":
+            return (builder.load(place, align=4, typ=v.vector(v.F32, lanes)),)
+        if self.precision == "i8":
+            if self.machine.dot_int8:
+                return (builder.load(place, align=4, typ=v.vector(v.I8, lanes * 4)),)
+            words = builder.load(place, align=2, typ=v.vector(v.I16, lanes * self.group))
+            return (builder.sext(words, self.accumulator) if self.group == 1 else words,)
+        if self.machine.dot_bf16:
+            return (builder.load(place, align=4, typ=v.vector(v.BF16, lanes * 2)),)
+        return self.widen(builder, builder.load(place, align=4, typ=v.vector(v.I32, lanes)))
+
+    def widen(self, builder: ir.IRBuilder, pairs: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """(even, odd) bf16 of each pair as f32."""
+        even = builder.shl(pairs, v.constant(v.I32, 16, self.lanes))
+        odd = builder.and_(pairs, v.constant(v.I32, -65536, self.lanes))
+        return builder.bitcast(even, self.accumulator), builder.bitcast(odd, self.accumulator)
+
+    def load_a(self, builder: ir.IRBuilder, place: ir.Value) -> ir.Value:
+        """One group of a in every lane, not yet ready."""
+        if self.precision == "f32":
+            return v.splat(builder, builder.load(place, align=4, typ=v.F32), self.lanes)
+        if self.precision == "bf16":
+            return v.splat(builder, builder.load(place, align=2, typ=v.I32), self.lanes)
+        if self.machine.dot_int8:
+            return v.splat(builder, builder.load(place, align=1, typ=v.I32), self.lanes)
+        if self.group == 1:
+            return v.splat(builder, builder.zext(builder.load(place, align=1, typ=v.I8), v.I32), self.lanes)
+        words = builder.zext(builder.load(place, align=1, typ=v.vector(v.I8, 2)), v.vector(v.I16, 2))
+        return v.splat(builder, builder.bitcast(words, v.I32), self.lanes)
+
+    def prepare_a(self, builder: ir.IRBuilder, a: ir.Value) -> tuple[ir.Value, ...]:
+        """`load_a`'s vector, or a blend of several, ready for `multiply`."""
+        if self.precision == "bf16":
+            if not self.machine.dot_bf16:
+                return self.widen(builder, a)
+            return (builder.bitcast(a, v.vector(v.BF16, self.lanes * 2)),)
+        if self.precision == "i8" and self.group > 1:
+            element = v.I8 if self.group == 4 else v.I16
+            return (builder.bitcast(a, v.vector(element, self.lanes * self.group)),)
+        return (a,)
+
+    def multiply(
+        self, builder: ir.IRBuilder, total: ir.Value, a: tuple[ir.Value, ...], b: tuple[ir.Value, ...]
+    ) -> ir.Value:
+        """The accumulator after one group."""
+        kind, bits = self.accumulator, self.lanes * 32
+        if self.precision == "i8":
+            if self.machine.dot_int8:
+                return v.intrinsic(builder, f"llvm.x86.avx512.vpdpbusd.{bits}", kind, [total, a[0], b[0]])
+            if self.group == 1:
+                return builder.add(total, builder.mul(a[0], b[0]))
+            name = "llvm.x86.avx512.pmaddw.d.512" if bits == 512 else "llvm.x86.avx2.pmadd.wd"
+            return builder.add(total, v.intrinsic(builder, name, kind, [a[0], b[0]]))
+        if self.precision == "bf16" and self.machine.dot_bf16:
+            return v.intrinsic(builder, f"llvm.x86.avx512bf16.dpbf16ps.{bits}", kind, [total, a[0], b[0]])
+        for left, right in zip(a, b, strict=True):
+            total = v.multiply_add(builder, self.machine, left, right, total)
+        return total
+
+
+class Generator:
+    """Writes one contraction's function."""
+
+    def __init__(self, module: ir.Module, name: str, spec: Contract, machine: Machine, extra_pointers: int) -> None:
+        self.spec, self.machine, self.tiling = spec, machine, tile(spec, machine)
+        self.arithmetic = Arithmetic(spec, self.tiling, machine)
+        self.element = ELEMENT_BYTES[spec.precision]
+        operands = 3 if spec.precision == "i8" else 2
+        kind = ir.FunctionType(v.VOID, [v.I64, v.I64, *[v.POINTER] * (operands + extra_pointers)])
+        self.function = ir.Function(module, kind, name)
+        self.function.attributes.add("nounwind")
+        self.begin, self.end, self.a, self.b, *rest = self.function.args
+        self.compensation = rest[0] if spec.precision == "i8" else None
+        self.extra = tuple(rest[1:] if spec.precision == "i8" else rest)
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        tiling = self.tiling
+        self.pitch = spec.columns if tiling.fold > 1 else tiling.panel_vectors * tiling.lanes
+        self.scratch = v.buffer(self.builder, v.I32, tiling.tile_rows * self.pitch)
+        self.runs = self.table(module, f"{name}.taps") if len(tiling.runs) > 1 else None
+
+    def table(self, module: ir.Module, name: str) -> ir.GlobalVariable:
+        """The runs' offsets in bytes as a constant array."""
+        kind = ir.ArrayType(v.I64, len(self.tiling.runs))
+        variable = ir.GlobalVariable(module, kind, name)
+        variable.initializer = ir.Constant(kind, [offset * self.element for offset in self.tiling.runs])
+        variable.global_constant = True
+        variable.linkage = "internal"
+        return variable
+
+    def divide(self, value: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
+        """(quotient, remainder) of a number that is not negative."""
+        if by == 1:
+            return value, integer(0)
+        quotient = self.builder.udiv(value, integer(by))
+        return quotient, self.builder.sub(value, self.builder.mul(quotient, integer(by)))
+
+    def indices(self, value: ir.Value, extents: tuple[int, ...]) -> tuple[ir.Value, ...]:
+        """Mixed-radix digits of `value`, outermost first."""
+        digits: list[ir.Value] = []
+        for extent in reversed(extents[1:]):
+            value, digit = self.divide(value, extent)
+            digits.append(digit)
+        return tuple(reversed([*digits, value])) if extents else ()
+
+    def dot(self, indices: tuple[ir.Value, ...], strides: tuple[int, ...]) -> ir.Value:
+        """Sum of index times stride."""
+        total = integer(0)
+        for index, stride in zip(indices, strides, strict=True):
+            total = self.builder.add(total, self.builder.mul(index, integer(stride)))
+        return total
+
+    def emit(self, epilogue: Epilogue) -> ir.Function:
+        loop(self.builder, self.begin, self.end, lambda unit, carried: self.unit(unit, epilogue), name="unit")
+        self.builder.ret_void()
+        return self.function
+
+    def unit(self, unit: ir.Value, epilogue: Epilogue) -> list[ir.Value]:
+        """One tile: find it, run its variant, hand its rows to the epilogue."""
+        spec, tiling, builder = self.spec, self.tiling, self.builder
+        blocks = prod(spec.rows[:-1]) * tiling.row_tiles // tiling.block_tiles
+        rest, inside = self.divide(unit, tiling.block_tiles)
+        rest, panel = self.divide(rest, tiling.panels)
+        matrix, block = self.divide(rest, blocks)
+        batch = self.indices(matrix, spec.batch)
+        flat = builder.add(builder.mul(block, integer(tiling.block_tiles)), inside)
+        outer, across = self.divide(flat, tiling.row_tiles)
+        first = builder.mul(across, integer(tiling.tile_rows))
+        rows = (*self.indices(outer, spec.rows[:-1]), first)
+
+        a_offset = builder.add(self.dot(batch, spec.a_batch), self.dot(rows, spec.a_strides))
+        a = v.address(builder, self.a, builder.mul(a_offset, integer(self.element)), v.I8)
+        columns = -(-spec.columns * tiling.fold // tiling.lanes) * tiling.lanes
+        step_bytes = tiling.steps * len(tiling.runs) * tiling.cell_bytes
+        panel_columns = tiling.panel_vectors * tiling.lanes
+        matrix_offset = self.dot(batch, spec.b_batch)
+        b_offset = builder.mul(matrix_offset, integer(columns * step_bytes))
+        b_offset = builder.add(b_offset, builder.mul(panel, integer(panel_columns * step_bytes)))
+        b = v.address(builder, self.b, b_offset, v.I8)
+        start = None
+        if self.compensation is not None:
+            offset = builder.mul(matrix_offset, integer(columns))
+            offset = builder.add(offset, builder.mul(panel, integer(panel_columns)))
+            start = v.address(builder, self.compensation, offset, v.I32)
+
+        last_rows = spec.rows[-1] - (tiling.row_tiles - 1) * tiling.tile_rows
+        last_vectors = tiling.vectors(spec.columns, tiling.panels - 1)
+        row_kinds = {tiling.tile_rows, last_rows}
+        wide_kinds = {tiling.panel_vectors, last_vectors}
+        is_last_row = builder.icmp_signed("==", across, integer(tiling.row_tiles - 1))
+        is_last_panel = builder.icmp_signed("==", panel, integer(tiling.panels - 1))
+        self.choose(
+            len(row_kinds) > 1,
+            is_last_row,
+            lambda: self.choose(
+                len(wide_kinds) > 1,
+                is_last_panel,
+                lambda: self.tile(a, b, start, last_rows, last_vectors),
+                lambda: self.tile(a, b, start, last_rows, tiling.panel_vectors),
+            ),
+            lambda: self.choose(
+                len(wide_kinds) > 1,
+                is_last_panel,
+                lambda: self.tile(a, b, start, tiling.tile_rows, last_vectors),
+                lambda: self.tile(a, b, start, tiling.tile_rows, tiling.panel_vectors),
+            ),
+        )
+        height = builder.select(is_last_row, integer(last_rows), integer(tiling.tile_rows))
+        self.finish(epilogue, batch, rows, panel, height, is_last_panel)
+        return []
+
+    def choose(
+        self, differs: bool, condition: ir.Value, then: Callable[[], None], otherwise: Callable[[], None]
+    ) -> None:
+        if not differs:
+            otherwise()
+            return
+        with self.builder.if_else(condition) as (if_true, if_false):
+            with if_true:
+                then()
+            with if_false:
+                otherwise()
+
+    def tile(self, a: ir.Value, b: ir.Value, start: ir.Value | None, rows: int, wide: int) -> None:
+        """Computes `rows` rows (folded: rows / fold rows of fold) by `wide` vectors, into the scratch buffer."""
+        tiling, builder, kind = self.tiling, self.builder, self.arithmetic.accumulator
+        folded = rows // tiling.fold
+        if start is None:
+            firsts = [v.constant(v.F32, 0.0, tiling.lanes)] * wide
+        else:
+            firsts = [v.load_plain(builder, start, n * tiling.lanes, v.I32, tiling.lanes) for n in range(wide)]
+        totals = [first for _ in range(folded) for first in firsts]
+        row_bytes = wide * tiling.lanes * tiling.cell_bytes
+        run_bytes = tiling.steps * row_bytes
+
+        def run(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            here_a, here_b = a, b
+            if self.runs is not None:
+                place = builder.gep(self.runs, [integer(0), index], inbounds=True)
+                here_a = v.address(builder, a, builder.load(place, align=8, typ=v.I64), v.I8)
+                here_b = v.address(builder, b, builder.mul(index, integer(run_bytes)), v.I8)
+            elif tiling.runs[0]:
+                here_a = v.address(builder, a, tiling.runs[0] * self.element, v.I8)
+
+            def step(k: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+                k_a = v.address(builder, here_a, builder.mul(k, integer(tiling.group * self.element)), v.I8)
+                k_b = v.address(builder, here_b, builder.mul(k, integer(row_bytes)), v.I8)
+                return self.step(k_a, k_b, carried, rows, wide)
+
+            return loop(builder, 0, tiling.steps, step, carried, name="k")
+
+        totals = loop(builder, 0, len(tiling.runs), run, totals, name="tap")
+        for index, total in enumerate(totals):
+            row, n = divmod(index, wide)
+            place = row * tiling.fold * self.pitch + n * tiling.lanes
+            builder.store(total, v.address(builder, self.scratch, place, kind.element), align=4)
+
+    def step(self, a: ir.Value, b: ir.Value, totals: list[ir.Value], rows: int, wide: int) -> list[ir.Value]:
+        """All multiplications of one group along k."""
+        tiling, builder, arithmetic = self.tiling, self.builder, self.arithmetic
+        vector_bytes = tiling.lanes * tiling.cell_bytes
+        b_vectors = [arithmetic.load_b(builder, v.address(builder, b, n * vector_bytes, v.I8)) for n in range(wide)]
+        stride = self.spec.a_strides[-1] * self.element
+        results = list(totals)
+        places = count()
+        for folded in range(rows // tiling.fold):
+            lone = [
+                arithmetic.load_a(builder, v.address(builder, a, (folded * tiling.fold + inside) * stride, v.I8))
+                for inside in range(tiling.fold)
+            ]
+            for n in range(wide):
+                place = next(places)
+                a_vector = arithmetic.prepare_a(builder, self.blend(lone, n))
+                results[place] = arithmetic.multiply(builder, results[place], a_vector, b_vectors[n])
+        return results
+
+    def blend(self, lone: list[ir.Value], n: int) -> ir.Value:
+        """The rows' a in vector `n` of a folded panel: lane by lane that of the row the lane belongs to."""
+        tiling = self.tiling
+        if tiling.fold == 1:
+            return lone[0]
+        owners = [(n * tiling.lanes + lane) // self.spec.columns for lane in range(tiling.lanes)]
+        result = lone[owners[0]]
+        for owner in sorted(set(owners))[1:]:
+            mask = v.constant(v.I1, [int(mine >= owner) for mine in owners], tiling.lanes)
+            result = self.builder.select(mask, lone[owner], result)
+        return result
+
+    def finish(
+        self,
+        epilogue: Epilogue,
+        batch: tuple[ir.Value, ...],
+        rows: tuple[ir.Value, ...],
+        panel: ir.Value,
+        height: ir.Value,
+        is_last_panel: ir.Value,
+    ) -> None:
+        """Hands the scratch buffer to the epilogue, row by row."""
+        spec, tiling, builder = self.spec, self.tiling, self.builder
+        element = self.arithmetic.accumulator.element
+        panel_columns = tiling.panel_vectors * tiling.lanes
+        last_columns = spec.columns - (tiling.panels - 1) * panel_columns if tiling.fold == 1 else spec.columns
+        whole, tail = divmod(last_columns, tiling.lanes)
+        full = tiling.panel_vectors if tiling.panels > 1 else whole
+        base = builder.mul(panel, integer(panel_columns))
+        wide = builder.select(is_last_panel, integer(whole), integer(full)) if full != whole else full
+
+        def hand_over(row: ir.Value, inside: ir.Value, lanes: int, valid: int) -> None:
+            offset = builder.add(builder.mul(row, integer(self.pitch)), inside)
+            vector = v.load_plain(builder, self.scratch, offset, element, lanes)
+            place = Place(
+                batch=batch,
+                rows=(*rows[:-1], builder.add(rows[-1], row)),
+                column=builder.add(base, inside),
+                lanes=lanes,
+                valid=valid,
+                extra=self.extra,
+            )
+            epilogue(builder, vector, place)
+
+        def one_row(row: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            def one_vector(n: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+                hand_over(row, builder.mul(n, integer(tiling.lanes)), tiling.lanes, tiling.lanes)
+                return []
+
+            if full or whole:
+                loop(builder, 0, wide, one_vector, name="finish")
+            if tail:
+                lanes = 1 << (tail - 1).bit_length()
+                if tiling.panels > 1:
+                    with builder.if_then(is_last_panel):
+                        hand_over(row, integer(whole * tiling.lanes), lanes, tail)
+                else:
+                    hand_over(row, integer(whole * tiling.lanes), lanes, tail)
+            return []
+
+        loop(builder, 0, height, one_row, name="row")
+
+
+def emit_contract(
+    module: ir.Module, name: str, spec: Contract, machine: Machine, epilogue: Epilogue, extra_pointers: int = 0
+) -> ir.Function:
+    """Adds `void name(i64 begin, i64 end, ptr a, ptr b, [ptr compensation,] ptr extra...)` to `module`.
+
+    [begin, end) is a range of the contraction's `units`; ranges may run at the same time. `b` and, for 'i8' alone,
+    `compensation` are what `packing` made. `a` is row 0's element 0 of batch 0, before any tap's offset.
+    """
+    return Generator(module, name, spec, machine, extra_pointers).emit(epilogue)

@@ -15,7 +15,7 @@ from math import prod
 import llvmlite.ir as ir
 
 from elsewhere.compiler.targets.cpu.kernels import vectors as v
-from elsewhere.compiler.targets.cpu.kernels.loops import integer, loop
+from elsewhere.compiler.targets.cpu.kernels.loops import digits, divide, integer, loop
 from elsewhere.compiler.targets.cpu.kernels.tiling import (
     ELEMENT_BYTES,
     Contract,
@@ -151,21 +151,6 @@ class Generator:
         variable.linkage = "internal"
         return variable
 
-    def divide(self, value: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
-        """(quotient, remainder) of a number that is not negative."""
-        if by == 1:
-            return value, integer(0)
-        quotient = self.builder.udiv(value, integer(by))
-        return quotient, self.builder.sub(value, self.builder.mul(quotient, integer(by)))
-
-    def indices(self, value: ir.Value, extents: tuple[int, ...]) -> tuple[ir.Value, ...]:
-        """Mixed-radix digits of `value`, outermost first."""
-        digits: list[ir.Value] = []
-        for extent in reversed(extents[1:]):
-            value, digit = self.divide(value, extent)
-            digits.append(digit)
-        return tuple(reversed([*digits, value])) if extents else ()
-
     def dot(self, indices: tuple[ir.Value, ...], strides: tuple[int, ...]) -> ir.Value:
         """Sum of index times stride."""
         total = integer(0)
@@ -182,14 +167,14 @@ class Generator:
         """One tile: find it, run its variant, hand its rows to the epilogue."""
         spec, tiling, builder = self.spec, self.tiling, self.builder
         blocks = prod(spec.rows[:-1]) * tiling.row_tiles // tiling.block_tiles
-        rest, inside = self.divide(unit, tiling.block_tiles)
-        rest, panel = self.divide(rest, tiling.panels)
-        matrix, block = self.divide(rest, blocks)
-        batch = self.indices(matrix, spec.batch)
+        rest, inside = divide(builder, unit, tiling.block_tiles)
+        rest, panel = divide(builder, rest, tiling.panels)
+        matrix, block = divide(builder, rest, blocks)
+        batch = digits(builder, matrix, spec.batch)
         flat = builder.add(builder.mul(block, integer(tiling.block_tiles)), inside)
-        outer, across = self.divide(flat, tiling.row_tiles)
+        outer, across = divide(builder, flat, tiling.row_tiles)
         first = builder.mul(across, integer(tiling.tile_rows))
-        rows = (*self.indices(outer, spec.rows[:-1]), first)
+        rows = (*digits(builder, outer, spec.rows[:-1]), first)
 
         a_offset = builder.add(self.dot(batch, spec.a_batch), self.dot(rows, spec.a_strides))
         a = v.address(builder, self.a, builder.mul(a_offset, integer(self.element)), v.I8)

@@ -14,6 +14,23 @@ def integer(value: ir.Value | int) -> ir.Value:
     return ir.Constant(I64, value) if isinstance(value, int) else value
 
 
+def divide(builder: ir.IRBuilder, value: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
+    """(quotient, remainder) of a number that is not negative."""
+    if by == 1:
+        return value, integer(0)
+    quotient = builder.udiv(value, integer(by))
+    return quotient, builder.sub(value, builder.mul(quotient, integer(by)))
+
+
+def digits(builder: ir.IRBuilder, value: ir.Value, extents: Sequence[int]) -> tuple[ir.Value, ...]:
+    """The index along each of `extents`, outermost first, of flat index `value`."""
+    found: list[ir.Value] = []
+    for extent in reversed(extents[1:]):
+        value, digit = divide(builder, value, extent)
+        found.append(digit)
+    return tuple(reversed([*found, value])) if extents else ()
+
+
 def loop(
     builder: ir.IRBuilder,
     begin: ir.Value | int,

@@ -249,6 +249,8 @@ class _Fusion:
                 while i not in members and graph.nodes[i].op == "reshape" and self.unit(self.peel(i)) == number:
                     members.add(i)
                     i = graph.nodes[i].inputs[0]
+        if unit.kind == "map":
+            members |= self.enlargements(unit, members)
         inputs = external(graph, members)
         kept = graph.kept()
         inside = set(unit.members)
@@ -262,6 +264,21 @@ class _Fusion:
         place = next((graph.nodes[m].place for m in sorted(inside) if graph.nodes[m].place), root.place)
         values = builder.fused(unit.kind, [new[i] for i in inputs], body, place)
         new.update(zip(outputs, values, strict=True))
+
+    def enlargements(self, unit: _Unit, members: set[int]) -> set[int]:
+        """Reshapes of broadcasts that members read: in the region's finest lengths they are views."""
+        found: set[int] = set()
+        shapes = list(unit.shapes)
+        for m in sorted(members):
+            for i in self.graph.nodes[m].inputs:
+                node = self.graph.nodes[i]
+                if i in members or node.op != "reshape" or self.graph.nodes[node.inputs[0]].op != "broadcast":
+                    continue
+                source = self.graph.nodes[node.inputs[0]].type.shape
+                if refine([*shapes, source]) is not None:
+                    shapes.append(source)
+                    found.add(i)
+        return found
 
     def absorbed(self, user: int, members: set[int], inside: set[int]) -> bool:
         """Whether `user` is a reshape that is read only inside the region."""

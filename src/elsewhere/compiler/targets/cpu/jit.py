@@ -7,6 +7,11 @@ import llvmlite.binding as llvm
 from elsewhere.compiler.targets.cpu.machine import Machine
 
 
+def triple() -> str:
+    """LLVM's name for the platform, such as 'x86_64-unknown-linux-gnu'."""
+    return str(llvm.get_process_triple())
+
+
 def target_machine(machine: Machine, level: int = 3) -> llvm.TargetMachine:
     """LLVM's code generator for `machine`."""
     llvm.initialize_native_target()

@@ -83,6 +83,41 @@ def coalesce(
     return tuple(kept[::-1]), [tuple(r[::-1]) for r in result]
 
 
+class Lanes:
+    """Vectors of numbers a fixed stride apart."""
+
+    def __init__(self, builder: ir.IRBuilder, machine: Machine, lanes: int) -> None:
+        self.builder, self.machine, self.lanes = builder, machine, lanes
+
+    def load(self, pointer: Value, dtype: str, offset: Value, stride: int, valid: int) -> Value:
+        """From element `offset`; stride 0 repeats one number. Lanes from `valid` on are not read."""
+        if stride == 0:
+            return vectors.load_splat(self.builder, self.machine, pointer, offset, dtype, self.lanes)
+        if stride == 1:
+            return vectors.load_vector(self.builder, self.machine, pointer, offset, dtype, self.lanes, valid)
+        element = vectors.MEMORY[dtype]
+        raw: Value = vectors.constant(element, 0, self.lanes)
+        for lane in range(valid):
+            at = self.builder.add(offset, ir.Constant(I64, lane * stride))
+            place = vectors.address(self.builder, pointer, at, element)
+            scalar = self.builder.load(place, align=vectors.size(element), typ=element)
+            raw = self.builder.insert_element(raw, scalar, ir.Constant(I32, lane))
+        return vectors.to_f32(self.builder, self.machine, raw, dtype)
+
+    def store(self, value: Value, pointer: Value, dtype: str, offset: Value, stride: int, valid: int) -> None:
+        """To element `offset` and on; lanes from `valid` on are not written."""
+        if stride == 1 or valid == 1:
+            vectors.store_vector(self.builder, self.machine, value, pointer, offset, dtype, valid)
+            return
+        raw = vectors.from_f32(self.builder, self.machine, value, dtype)
+        element = raw.type.element
+        for lane in range(valid):
+            at = self.builder.add(offset, ir.Constant(I64, lane * stride))
+            scalar = self.builder.extract_element(raw, ir.Constant(I32, lane))
+            place = vectors.address(self.builder, pointer, at, element)
+            self.builder.store(scalar, place, align=vectors.size(element))
+
+
 class _Emitter:
     """What all nests share: the function, its operands, addresses and typed access."""
 
@@ -91,12 +126,11 @@ class _Emitter:
         count = len(nest.operands) + (nest.dynamic is not None)
         self.function = ir.Function(module, ir.FunctionType(VOID, [I64, I64] + [POINTER] * count), name)
         self.function.linkage = "internal"
-        for argument in self.function.args[2:]:
-            argument.add_attribute("nocapture")
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.begin, self.end = self.function.args[:2]
         self.pointers = list(self.function.args[2:])
         self.lanes = machine.lanes(32)
+        self.access = Lanes(self.builder, machine, self.lanes)
 
     def offsets(self, index: Sequence[Value]) -> list[Value]:
         """Element offsets of every operand at the outer index."""
@@ -131,31 +165,11 @@ class _Emitter:
         return ([unit, *result[::-1]]) if dims else []
 
     def load(self, number: int, offset: Value, stride: int, valid: int) -> Value:
-        operand, pointer = self.nest.operands[number], self.pointers[number]
-        if stride == 0:
-            return vectors.load_splat(self.builder, self.machine, pointer, offset, operand.dtype, self.lanes)
-        if stride == 1:
-            return vectors.load_vector(self.builder, self.machine, pointer, offset, operand.dtype, self.lanes, valid)
-        element = vectors.MEMORY[operand.dtype]
-        raw: Value = vectors.constant(element, 0, self.lanes)
-        for lane in range(valid):
-            at = self.builder.add(offset, ir.Constant(I64, lane * stride))
-            place = vectors.address(self.builder, pointer, at, element)
-            scalar = self.builder.load(place, align=vectors.size(element), typ=element)
-            raw = self.builder.insert_element(raw, scalar, ir.Constant(I32, lane))
-        return vectors.to_f32(self.builder, self.machine, raw, operand.dtype)
+        dtype = self.nest.operands[number].dtype
+        return self.access.load(self.pointers[number], dtype, offset, stride, valid)
 
     def store(self, value: Value, number: int, offset: Value, stride: int, valid: int) -> None:
-        operand, pointer = self.nest.operands[number], self.pointers[number]
-        if stride == 1 or valid == 1:
-            vectors.store_vector(self.builder, self.machine, value, pointer, offset, operand.dtype, valid)
-            return
-        raw = vectors.from_f32(self.builder, self.machine, value, operand.dtype)
-        element = raw.type.element
-        for lane in range(valid):
-            at = self.builder.add(offset, ir.Constant(I64, lane * stride))
-            scalar = self.builder.extract_element(raw, ir.Constant(I32, lane))
-            self.builder.store(scalar, vectors.address(self.builder, pointer, at, element), align=vectors.size(element))
+        self.access.store(value, self.pointers[number], self.nest.operands[number].dtype, offset, stride, valid)
 
     def along(
         self,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from elsewhere.physics.state import State, Swell
 from elsewhere.render import sky, water
-from elsewhere.render.guide import Before, Picture, draw
+from elsewhere.render.guide import SCRATCH, Before, Picture, draw
 from elsewhere.render.intersect import CLOTH, RIGID, STATIC, Geometry
 from elsewhere.render.mesh import Prepared, cloth_grid, hills, prepare, prepare_built
 from elsewhere.render.path import trace
@@ -86,6 +86,7 @@ class Stage:
         self._threads = max(1, (os.cpu_count() or 1) if threads is None else threads)
         self._pool = ThreadPoolExecutor(self._threads - 1) if self._threads > 1 else None
         self._lock = threading.Lock()
+        self._scratch = np.zeros((self._threads, SCRATCH))
         self._materials: list[Material] = []
         self._numbers: dict[Material, int] = {}
         self.light = sky.light_of(scene.hour, scene.weather)
@@ -253,8 +254,10 @@ class Stage:
             return Before(np.zeros(16), np.zeros((count, 12)), np.zeros((0, 9)))
         state, camera = previous
         self._check(state)
-        w2c = np.linalg.inv(camera.c2w)
-        view = np.concatenate([w2c[:3].reshape(-1), [camera.focal, *camera.center, 1.0]])
+        # A pose turned back by hand: the last bits of a general inverse depend on where in memory it is made.
+        turn, position = np.asarray(camera.c2w, np.float64)[:3, :3], camera.c2w[:3, 3]
+        w2c = np.concatenate([turn.T, -(turn * position[:, None]).sum(axis=0)[:, None]], axis=1)
+        view = np.concatenate([w2c.reshape(-1), [camera.focal, *camera.center, 1.0]])
         to_world = np.tile(np.eye(4)[:3].reshape(-1), (count, 1))
         pose_bodies(state.position, state.orientation, self._size, self._geometry.info, np.zeros((count, 12)), to_world)
         triangles = np.zeros((len(self._corners), 9))
@@ -263,7 +266,7 @@ class Stage:
         return Before(view, to_world, triangles)
 
     def _share(self, work: Callable[[int, int], None]) -> None:
-        """Run `work(first row, step)` so that worker k of n owns the rows k, k + n, …"""
+        """Run `work(first, step)` so that worker k of n owns the rows, or tiles, k, k + n, …"""
         if self._pool is None:
             work(0, 1)
             return
@@ -301,7 +304,8 @@ class Stage:
 
             def work(start: int, step: int) -> None:
                 draw(
-                    picture, self._geometry, surface, self._table, light, view, before, bodies, start, step
+                    picture, self._geometry, surface, self._table, light, view, before, bodies,
+                    self._scratch[start], start, step,
                 )  # fmt: skip
 
             self._share(work)

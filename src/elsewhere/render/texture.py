@@ -89,10 +89,7 @@ def texture(kind, x, y, z, across, blur):  # type: ignore[no-untyped-def]
         f = fbm2(x * 0.5, z * 0.5, 3)
         v = 0.94 + 0.10 * f
         spark = detail(28.0, blur)
-        if (
-            spark > 0.0
-            and lattice(math.floor(x * 28.0), math.floor(y * 28.0), math.floor(z * 28.0)) > 0.985
-        ):
+        if spark > 0.0 and lattice(math.floor(x * 28.0), math.floor(y * 28.0), math.floor(z * 28.0)) > 0.985:
             v += 0.35 * spark
         return v * (0.96 + 0.05 * f), v * (0.98 + 0.02 * f), v
     if kind == GRASS:

@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.render.intersect import FAR
-from elsewhere.render.noise import inlined, sine
+from elsewhere.render.noise import device, inlined, sine
+from elsewhere.render.tile import OWN, RAYS
 
 KIND, OUTLINE, HALF_X, HALF_Z, LOW, HIGH, DEPTH, CLARITY, COLOR, MATERIAL = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11
 BED, SWELL_WAVES, CHOP = 12, 13, 14
 NOTHING, GROUND, WATER = 0, 1, 2
 OPEN, DISC, BOX = 0, 1, 2
 SIZE = 16
+WATER_X, WATER_Z, WIDTH, SLOPE_X, SLOPE_Z, LOST = (OWN + k * RAYS for k in range(6))
+"""A tile's places on water, one after the other: where, how wide a pixel is there, and the waves (see `tile`)."""
 STEEP = 0.3
 """Steepest slope that the march towards the surface allows for."""
 
@@ -194,14 +197,37 @@ def hit_surface(s, ox, oy, oz, dx, dy, dz, far):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def still_slopes(s, x, z):  # type: ignore[no-untyped-def]
+    """The two slopes of the simulated water at (x, z), without swell and ripples; none beyond the field."""
+    if abs(x) < s.param[HALF_X] and abs(z) < s.param[HALF_Z]:
+        return slopes_at(s, x, z)
+    return 0.0, 0.0
+
+
+@device
+def add_waves(rays, s, count):  # type: ignore[no-untyped-def]
+    """Slopes of all waves at the first `count` places of a tile, added to SLOPE, and the mean square slope of those
+    that a pixel WIDTH metres wide cannot show, added to LOST: `water_normal`, wave by wave."""
+    waves = s.waves
+    for w in range(waves.shape[0]):
+        kx, kz, number = waves[w, 1], waves[w, 2], waves[w, 4]
+        height = waves[w, 0]
+        phase = waves[w, 3] + 0.5 * math.pi
+        energy = 0.5 * height * height * number * number
+        for p in range(count):
+            keep = min(1.0, max(0.0, 2.2 - number * rays[WIDTH + p]))
+            c = keep * height * sine(kx * rays[WATER_X + p] + kz * rays[WATER_Z + p] + phase)
+            rays[SLOPE_X + p] += c * kx
+            rays[SLOPE_Z + p] += c * kz
+            rays[LOST + p] += energy * (1.0 - keep * keep)
+
+
+@inlined
 def water_normal(s, x, z, footprint):  # type: ignore[no-untyped-def]
     """Unit normal of the water at (x, z), and the mean square slope of the waves that a pixel `footprint`
     metres wide cannot show."""
-    sx = 0.0
-    sz = 0.0
     lost = 0.0
-    if abs(x) < s.param[HALF_X] and abs(z) < s.param[HALF_Z]:
-        sx, sz = slopes_at(s, x, z)
+    sx, sz = still_slopes(s, x, z)
     waves = s.waves
     for w in range(waves.shape[0]):
         keep = 2.2 - waves[w, 4] * footprint

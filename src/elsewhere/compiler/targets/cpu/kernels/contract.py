@@ -203,14 +203,14 @@ class Generator:
             lambda: self.choose(
                 len(wide_kinds) > 1,
                 is_last_panel,
-                lambda: self.tile(a, b, start, last_rows, last_vectors),
-                lambda: self.tile(a, b, start, last_rows, tiling.panel_vectors),
+                lambda: self.call_tile(a, b, start, last_rows, last_vectors),
+                lambda: self.call_tile(a, b, start, last_rows, tiling.panel_vectors),
             ),
             lambda: self.choose(
                 len(wide_kinds) > 1,
                 is_last_panel,
-                lambda: self.tile(a, b, start, tiling.tile_rows, last_vectors),
-                lambda: self.tile(a, b, start, tiling.tile_rows, tiling.panel_vectors),
+                lambda: self.call_tile(a, b, start, tiling.tile_rows, last_vectors),
+                lambda: self.call_tile(a, b, start, tiling.tile_rows, tiling.panel_vectors),
             ),
         )
         height = builder.select(is_last_row, integer(last_rows), integer(tiling.tile_rows))
@@ -229,8 +229,25 @@ class Generator:
             with if_false:
                 otherwise()
 
-    def tile(self, a: ir.Value, b: ir.Value, start: ir.Value | None, rows: int, wide: int) -> None:
-        """Computes `rows` rows (folded: rows / fold rows of fold) by `wide` vectors, into the scratch buffer."""
+    def call_tile(self, a: ir.Value, b: ir.Value, start: ir.Value | None, rows: int, wide: int) -> None:
+        """Computes `rows` rows by `wide` vectors into the scratch buffer, in a function of its own.
+
+        Inlined, the epilogue's constants would be kept in vector registers meanwhile, which the tile needs for itself.
+        """
+        arguments = [a, b, self.scratch, *([] if start is None else [start])]
+        kind = ir.FunctionType(v.VOID, [v.POINTER] * len(arguments))
+        function = ir.Function(self.function.module, kind, f"{self.function.name}.{rows}x{wide}")
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        outside, self.builder = self.builder, ir.IRBuilder(function.append_basic_block("entry"))
+        self.tile(*function.args[:3], function.args[3] if len(arguments) > 3 else None, rows, wide)
+        self.builder.ret_void()
+        self.builder = outside
+        self.builder.call(function, arguments)
+
+    def tile(self, a: ir.Value, b: ir.Value, scratch: ir.Value, start: ir.Value | None, rows: int, wide: int) -> None:
+        """The body of a tile's function. Rows share folded rows by `fold`."""
         tiling, builder, kind = self.tiling, self.builder, self.arithmetic.accumulator
         folded = rows // tiling.fold
         if start is None:
@@ -261,7 +278,7 @@ class Generator:
         for index, total in enumerate(totals):
             row, n = divmod(index, wide)
             place = row * tiling.fold * self.pitch + n * tiling.lanes
-            builder.store(total, v.address(builder, self.scratch, place, kind.element), align=4)
+            builder.store(total, v.address(builder, scratch, place, kind.element), align=4)
 
     def step(self, a: ir.Value, b: ir.Value, totals: list[ir.Value], rows: int, wide: int) -> list[ir.Value]:
         """All multiplications of one group along k."""

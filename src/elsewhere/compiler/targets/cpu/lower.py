@@ -379,11 +379,14 @@ class _Region:
         self.further = [i for i, v in enumerate(names) if v not in body.nodes[root].inputs]
         self.operands = [lowering.operand(self.step.reads[i], (*dims, self.columns)) for i in self.further]
         self.operands += [lowering.operand(w, (*dims, self.columns)) for w in step.writes]
+        self.made: list[Access] = []
+        """Memory that kernels of this step made for its product: what the product must wait for."""
 
     def dense(self, a: Access) -> Access:
         """`a` copied so that its last axis is dense."""
         made = Access(self.lowering.buffer(a.type.bytes + 64), 0, packed(a.shape), a.type)
         self.lowering.map_kernel("copy", Step("copy", self.step.node, (a,), (made,)), a.shape, None)
+        self.made.append(made)
         return made
 
     def matmul(self, a: Access, b: Access) -> None:
@@ -506,7 +509,7 @@ class _Region:
             self.step.node,
             f"contract {spec} {operands} {show(body)}",
             lambda module, name: contracts.emit_contract(module, name, spec, machine, epilogue, len(operands)),
-            self.step.reads,
+            [*self.step.reads, *self.made],
             self.step.writes,
             units=contracts.units(spec, machine),
             cost=contracts.cost(spec, machine),
@@ -571,6 +574,7 @@ class _Region:
                 Access(target, matrix * size, (1,), Tensor("i8", (size,))),
                 Access(sums, matrix * extra, (1,), Tensor("i8", (max(extra, 1),))),
             )
+            self.made += made
             lowering.add(
                 "pack",
                 self.step.node,

@@ -1,0 +1,335 @@
+"""Programs on disk, found again by what they were made from: a network is compiled once on a machine.
+
+One file a program, named by the SHA-256 of everything that decides its content: the graph with its constants, the
+processor, the numbers of threads, LLVM's version and this compiler's own source. A file is
+
+    magic 8 · header's length 8 · header's SHA-256 32 · header (JSON) · code · data
+
+with code and data at multiples of 4,096 bytes. The header holds the program's tables and the digests of code and
+data. Files appear by renaming, so a reader sees a whole file or none; a file that is damaged, foreign or not this
+user's is passed over and written anew. Where nothing can be written, programs are built each time, with one warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import mmap
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.ir.graph import Graph
+from elsewhere.compiler.ir.text import show
+from elsewhere.compiler.ir.types import DTYPES
+from elsewhere.compiler.targets.cpu.build import build
+from elsewhere.compiler.targets.cpu.machine import Machine, describe
+from elsewhere.compiler.targets.cpu.program import Entry, Port, Program
+
+VARIABLE = "ELSEWHERE_CACHE"
+"""Environment variable that names the directory instead of the platform's."""
+
+FORMAT = 1
+MAGIC = b"\x93ewprog\n"
+SUFFIX = ".program"
+PAGE = 4096
+HEADER_LIMIT = 2**26
+"""Bytes; the tables of a network of 1,000 kernels take about 300 KiB."""
+STALE_SECONDS = 3600.0
+"""Age after which an unfinished file is taken for abandoned."""
+
+_SPECIAL = ("code", "data")
+_DAMAGE = (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError, MemoryError, OSError)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CacheOptions:
+    """Where programs are kept, and how much of the disk they may take."""
+
+    directory: Path | None = None
+    """None is the platform's cache directory, or $ELSEWHERE_CACHE."""
+    limit_bytes: int = 2 * 2**30
+    """Beyond this the programs that were not used for longest are dropped."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A program, and how it was come by."""
+
+    program: Program
+    hit: bool
+    """From disk; otherwise it was built."""
+    seconds: float
+    """From the call to the program in memory; linking comes after."""
+    key: str
+    path: Path
+
+
+def default_directory() -> Path:
+    """$ELSEWHERE_CACHE, or `elsewhere` in the platform's directory for what can be made again."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        # A relative $XDG_CACHE_HOME is to be ignored, says its specification.
+        named = os.environ.get("XDG_CACHE_HOME") or ""
+        base = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
+    return base / "elsewhere"
+
+
+def load_or_build(
+    graph: Graph,
+    machine: Machine | None = None,
+    threads: Sequence[int] = (1, 2),
+    options: CacheOptions | None = None,
+) -> Program:
+    """The program of `graph` for `machine` (this one by default), from disk if it was built before.
+
+    Raises LoweringError for what has no kernel. What is wrong with the disk is never an error.
+    """
+    return find_or_build(graph, machine, threads, options).program
+
+
+def find_or_build(
+    graph: Graph,
+    machine: Machine | None = None,
+    threads: Sequence[int] = (1, 2),
+    options: CacheOptions | None = None,
+) -> Found:
+    """As `load_or_build`, with what happened."""
+    start = time.perf_counter()
+    machine, options = machine or describe(), options or CacheOptions()
+    key = key_of(graph, machine, threads)
+    path = (options.directory or default_directory()) / f"{key}{SUFFIX}"
+    program = load(path, key)
+    hit = program is not None
+    if program is None:
+        program = build(graph, machine, threads)
+        _keep(program, path, key, options)
+    return Found(program=program, hit=hit, seconds=time.perf_counter() - start, key=key, path=path)
+
+
+# -- what a program is made from ------------------------------------------------------------------------------------
+
+
+def key_of(graph: Graph, machine: Machine, threads: Sequence[int]) -> str:
+    """64 hexadecimal digits that differ wherever the program may differ."""
+    digest = hashlib.sha256()
+    parts = {
+        "format": FORMAT,
+        "machine": dataclasses.asdict(machine),
+        "threads": sorted(set(threads)),
+        "llvm": [llvmlite.__version__, list(llvm.llvm_version_info), llvm.get_process_triple()],
+        "compiler": source_digest(),
+    }
+    digest.update(json.dumps(parts, sort_keys=True).encode())
+    _add_graph(digest, graph)
+    return digest.hexdigest()
+
+
+def _add_graph(digest: Any, graph: Graph) -> None:
+    text = show(graph).encode()
+    digest.update(b"graph %d " % len(text) + text)
+    for key in sorted(graph.constants):  # by content: a key alone is only a name
+        data = np.ascontiguousarray(graph.constants[key])
+        digest.update(f"constant {key} {data.dtype.str} {data.shape} ".encode())
+        digest.update(data.reshape(-1).view(np.uint8).data)
+    for node in graph.nodes:
+        if node.op == "fused":
+            _add_graph(digest, node.attributes["body"])
+
+
+@cache
+def source_digest() -> str:
+    """Of the files that turn a graph into a program: another compiler makes other programs."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for folder in ("ir", "passes", "plan", "targets"):
+        for path in sorted((root / folder).rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+def save(program: Program, path: Path, key: str) -> None:
+    """Writes `program` so that `path` holds all of it or is as before. Raises OSError."""
+    header = _header(program, key)
+    code_at = _pages(48 + len(header))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".unfinished-", suffix=SUFFIX, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(MAGIC + len(header).to_bytes(8, "little") + hashlib.sha256(header).digest() + header)
+            file.seek(code_at)
+            file.write(program.code)
+            file.seek(_pages(code_at + len(program.code)))
+            file.write(np.ascontiguousarray(program.data).data)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def load(path: Path, key: str) -> Program | None:
+    """The program at `path` if it is there, whole, this user's and made from `key`; otherwise None."""
+    try:
+        with path.open("rb") as file:
+            if not _own(os.fstat(file.fileno())):
+                return None
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        program = _read(mapped, key)
+    except _DAMAGE:
+        return None
+    with contextlib.suppress(OSError):  # the time of last use; a read-only directory keeps the time of writing
+        os.utime(path)
+    return program
+
+
+def _own(status: os.stat_result) -> bool:
+    """Whether nobody else may have written the file: its code will be run."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
+
+
+def _header(program: Program, key: str) -> bytes:
+    tables: dict[str, Any] = {}
+    for field in dataclasses.fields(program):
+        value = getattr(program, field.name)
+        if field.name == "schedules":
+            value = {str(count): ranges.tolist() for count, ranges in value.items()}
+        elif field.name in ("inputs", "outputs", "states", "entries"):
+            value = [dataclasses.asdict(item) for item in value]
+        if field.name not in _SPECIAL:
+            tables[field.name] = value
+    content = {
+        "format": FORMAT,
+        "key": key,
+        "code": [len(program.code), hashlib.sha256(program.code).hexdigest()],
+        "data": [program.data.size, hashlib.sha256(np.ascontiguousarray(program.data).data).hexdigest()],
+        "tables": tables,
+    }
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _read(mapped: mmap.mmap, key: str) -> Program:
+    """Raises one of _DAMAGE for anything but a file that `save` wrote for `key`."""
+    view = memoryview(mapped)
+    length = int.from_bytes(view[8:16], "little")
+    _need(bytes(view[:8]) == MAGIC and 0 < length <= min(HEADER_LIMIT, len(view) - 48), "no program")
+    header = bytes(view[48 : 48 + length])
+    _need(hashlib.sha256(header).digest() == bytes(view[16:48]), "a damaged header")
+    content = json.loads(header)
+    _need(content["format"] == FORMAT and content["key"] == key, "another program")
+    code_at = _pages(48 + length)
+    code = view[code_at : code_at + content["code"][0]]
+    data_at = _pages(code_at + len(code))
+    data = view[data_at : data_at + content["data"][0]]
+    for part, (size, wanted) in ((code, content["code"]), (data, content["data"])):
+        _need(len(part) == size and hashlib.sha256(part).hexdigest() == wanted, "damaged code or data")
+    return _checked(_program(content["tables"], bytes(code), np.frombuffer(data, np.uint8)))
+
+
+def _program(tables: dict[str, Any], code: bytes, data: NDArray[np.uint8]) -> Program:
+    fields: dict[str, Any] = {name: _tuples(value) for name, value in tables.items()}
+    for name in ("inputs", "outputs", "states"):
+        fields[name] = tuple(Port(**item) for item in fields[name])
+    fields["entries"] = tuple(Entry(**item) for item in fields["entries"])
+    fields["schedules"] = {int(count): np.array(ranges, np.int64) for count, ranges in tables["schedules"].items()}
+    return Program(code=code, data=data, **fields)
+
+
+def _checked(program: Program) -> Program:
+    """Tables that would make a run leave its memory are refused."""
+    sizes = (program.arena_bytes, program.live_bytes, program.scratch_bytes)
+    _need(all(isinstance(n, int) and 0 <= n < 2**40 for n in sizes), "sizes")
+    for port in (*program.inputs, *program.outputs, *program.states):
+        size = int(np.prod(port.shape, dtype=object)) * DTYPES[port.dtype]
+        _need(port.offset >= 0 and size >= 0 and port.offset + size <= program.arena_bytes, "a port outside the arena")
+    units = np.array([entry.units for entry in program.entries], np.int64)
+    for count, ranges in program.schedules.items():
+        _need(ranges.size == 2 * count * len(units), "a schedule of another length")
+        ranges = program.schedules[count] = ranges.reshape(count, len(units), 2)
+        inside = (ranges[..., 0] >= 0) & (ranges[..., 0] <= ranges[..., 1]) & (ranges[..., 1] <= units)
+        _need(bool(inside.all()), "ranges outside a kernel's units")
+    return program
+
+
+def _need(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(what)
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
+# -- the directory --------------------------------------------------------------------------------------------------
+
+_warned: set[Path] = set()
+
+
+def _keep(program: Program, path: Path, key: str, options: CacheOptions) -> None:
+    try:
+        save(program, path, key)
+        prune(path.parent, options.limit_bytes, keep=path)
+    except OSError as error:
+        if path.parent not in _warned:
+            _warned.add(path.parent)
+            why = (
+                f"compiled programs cannot be kept in {path.parent} ({error.strerror or error}) and are built each time"
+            )
+            warnings.warn(f"{why}. Set ${VARIABLE} to another directory.", RuntimeWarning, stacklevel=4)
+
+
+def prune(directory: Path, limit_bytes: int, keep: Path | None = None) -> list[Path]:
+    """Drops programs, those not used for longest first, until the rest takes at most `limit_bytes`; and old remains.
+
+    `keep` stays whatever its size. Returns what was dropped.
+    """
+    files = []
+    dropped = []
+    for path in directory.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(OSError):  # another process may have dropped it
+            status = path.stat()
+            if not path.name.startswith("."):
+                files.append((status.st_mtime_ns, status.st_size, path))
+            elif time.time() - status.st_mtime > STALE_SECONDS:
+                path.unlink()
+                dropped.append(path)
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= limit_bytes:
+            break
+        if path != keep:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                dropped.append(path)
+            total -= size
+    return dropped

@@ -49,7 +49,7 @@ def disparity_to_depth(disparity: NDArray[np.float32], scale: float) -> NDArray[
 def guide_planes(guide: Guide, stage: Stage) -> NDArray[np.float32]:
     """(24, H, W) float32 of one guide."""
     height, width = guide.depth.shape
-    out = np.zeros((len(PLANES), height, width), np.float32)
+    out = np.empty((len(PLANES), height, width), np.float32)
     sky = guide.material < 0
     out[0:3] = np.moveaxis(to_display(guide.lit), -1, 0)
     out[3:6] = np.moveaxis(np.sqrt(np.clip(guide.albedo, 0.0, 1.0)), -1, 0)
@@ -57,15 +57,14 @@ def guide_planes(guide: Guide, stage: Stage) -> NDArray[np.float32]:
     out[9:12] = np.moveaxis(to_display(guide.mirror), -1, 0)
     out[12:15] = np.moveaxis(guide.reflect, -1, 0)
     out[15] = depth_to_disparity(guide.depth, scene_scale(stage.scene))
-    out[16] = np.sqrt(np.clip(guide.direct.mean(axis=-1), 0.0, 1.0))
+    red, green, blue = np.moveaxis(guide.direct, -1, 0)
+    out[16] = np.sqrt(np.clip((red + green + blue) / 3.0, 0.0, 1.0))
     out[17] = guide.roughness
-    metallic = np.array([m.metallic for m in stage.materials], np.float32)
-    transmission = np.array([m.transmission for m in stage.materials], np.float32)
-    index = np.where(sky, 0, guide.material)
-    out[18] = np.where(sky, 0.0, metallic[index])
-    out[19] = np.where(sky, 0.0, transmission[index])
+    # The sky's number is −1, the last of each table.
+    out[18] = np.array([*(m.metallic for m in stage.materials), 0.0], np.float32)[guide.material]
+    out[19] = np.array([*(m.transmission for m in stage.materials), 0.0], np.float32)[guide.material]
     out[20] = guide.instance == len(stage.scene.bodies) + 1
     out[21] = sky
     out[22] = guide.clouds
     out[23] = 1.0
-    return np.clip(out, -1.0, 1.0)
+    return np.clip(out, -1.0, 1.0, out=out)

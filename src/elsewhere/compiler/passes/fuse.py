@@ -237,7 +237,9 @@ class _Fusion:
             builder.place = node.place
             if node.op == "reshape" and node.inputs[0] not in new:
                 return  # read only inside the region that made its operand
-            if node.op == "constant":
+            if node.op == "fused":
+                new[value] = builder.add("fused", [new[i] for i in node.inputs], node.place, **node.attributes)
+            elif node.op == "constant":
                 new[value] = builder.constant(graph.constants[node.attributes["key"]], node.type.dtype)
             else:
                 new[value] = copy(builder, node, [new[i] for i in node.inputs])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-Extent = tuple[int, int]
-"""First byte and the byte after the last."""
+Extent = tuple[int, int, int]
+"""First byte, the byte after the last, and the buffer. Every byte of a buffer is written once in a run, so that two
+writes into one buffer need not wait for each other; -1 says that this does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def _conflicts(work: Work, pending: Sequence[tuple[int, Extent, bool]], owner: i
     for thread, extent, is_write in pending:
         if thread == owner and owner >= 0:
             continue
-        if any(_overlap(extent, e) for e in work.writes) or (is_write and any(_overlap(extent, e) for e in work.reads)):
+        if any(_overlap(extent, e) and not (is_write and extent[2] == e[2] >= 0) for e in work.writes):
+            return True
+        if is_write and any(_overlap(extent, e) for e in work.reads):
             return True
     return False
 

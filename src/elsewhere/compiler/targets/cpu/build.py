@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.ir.spec import check
+from elsewhere.compiler.passes.attention import fuse_attention
 from elsewhere.compiler.passes.dead import remove_dead
 from elsewhere.compiler.passes.fold import fold_constants
 from elsewhere.compiler.passes.fuse import fuse
@@ -22,6 +23,8 @@ PASSES: tuple[tuple[Callable[[Graph], Graph], str], ...] = (
     (expose_padding, "imported"),
     (fold_constants, "imported"),
     (remove_dead, "imported"),
+    (fuse_attention, "fused"),
+    (remove_dead, "fused"),
     (fuse, "fused"),
     (remove_dead, "fused"),
 )

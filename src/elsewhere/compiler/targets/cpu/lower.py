@@ -17,7 +17,9 @@ from elsewhere.compiler.ir.text import show
 from elsewhere.compiler.ir.types import DTYPES, Tensor
 from elsewhere.compiler.passes.fuse import refine
 from elsewhere.compiler.plan.layout import Access, Buffer, Layout, Step, packed, restride
+from elsewhere.compiler.targets.cpu.kernels import attention as attentions
 from elsewhere.compiler.targets.cpu.kernels import contract as contracts
+from elsewhere.compiler.targets.cpu.kernels import depthwise as depthwises
 from elsewhere.compiler.targets.cpu.kernels import nest as nests
 from elsewhere.compiler.targets.cpu.kernels import packing, tiling
 from elsewhere.compiler.targets.cpu.kernels.body import Body
@@ -63,6 +65,8 @@ class Kernel:
     """Bytes of scratch memory for every thread."""
     node: int = -1
     precision: str = ""
+    rewrites: bool = False
+    """Whether it writes over what another kernel of the same run wrote."""
 
 
 @dataclass(slots=True)
@@ -323,7 +327,62 @@ class _Lowering:
             units=nests.map_units(nest, machine),
             cost=math.prod(nest.dims) * 0.5,
             arguments=[self.pointer(a) for a in order],
+            rewrites=step.kind == "update",
         )
+
+    def step_attention(self, step: Step, node: Node) -> None:
+        count, scale = node.attributes["segments"], node.attributes["scale"]
+        reads = [
+            a if a.strides[-1] == 1 or a.shape[-1] == 1 else self.dense(step, a) for a in step.reads[: 1 + 2 * count]
+        ]
+        reads += step.reads[1 + 2 * count :]
+        q, keys, values = reads[0], reads[1 : 1 + count], reads[1 + count : 1 + 2 * count]
+        bias = reads[1 + 2 * count] if len(reads) > 1 + 2 * count else None
+        out = step.writes[0]
+        machine = self.machine
+        batch = q.shape[:-2]
+        entries = math.prod(batch)
+        spec = attentions.Attention(
+            batch=batch,
+            queries=q.shape[-2],
+            segments=tuple(k.shape[-2] for k in keys),
+            width=q.shape[-1],
+            value_width=out.shape[-1],
+            scale=scale,
+            query_strides=q.strides[:-1],
+            key_strides=tuple(k.strides[:-1] for k in keys),
+            value_strides=tuple(v.strides[:-1] for v in values),
+            out_strides=out.strides[:-1],
+            bias_strides=None if bias is None else bias.strides,
+            precision=node.attributes["precision"],
+            query_type=q.type.dtype,
+            key_type=keys[0].type.dtype,
+            value_type=values[0].type.dtype,
+            out_type=out.type.dtype,
+            parts=1 if entries >= 4 or q.shape[-2] < 64 else 2,
+        )
+        arguments = [self.pointer(a) for a in (*reads, out)] + [Argument("scratch")]
+        rate = {"f32": 1.0, "bf16": 2.0, "i8": 4.0}[spec.precision] * machine.lanes(32)
+        self.add(
+            "attention",
+            step.node,
+            f"attention {spec}",
+            lambda module, name: attentions.emit_attention(module, name, spec, machine),
+            reads,
+            step.writes,
+            units=attentions.units(spec, machine),
+            cost=spec.multiplications / rate + entries * spec.queries * spec.keys * 12.0 / machine.lanes(32),
+            arguments=arguments,
+            scratch=attentions.scratch_bytes(spec, machine),
+            multiplications=spec.multiplications,
+            precision=spec.precision,
+        )
+
+    def dense(self, step: Step, a: Access) -> Access:
+        """`a` copied so that its last axis is dense."""
+        made = Access(self.buffer(a.type.bytes + 64), 0, packed(a.shape), a.type)
+        self.map_kernel("copy", Step("copy", step.node, (a,), (made,)), a.shape, None)
+        return made
 
     # -- products ----------------------------------------------------------------------------------------------
 
@@ -384,10 +443,8 @@ class _Region:
 
     def dense(self, a: Access) -> Access:
         """`a` copied so that its last axis is dense."""
-        made = Access(self.lowering.buffer(a.type.bytes + 64), 0, packed(a.shape), a.type)
-        self.lowering.map_kernel("copy", Step("copy", self.step.node, (a,), (made,)), a.shape, None)
-        self.made.append(made)
-        return made
+        self.made.append(self.lowering.dense(self.step, a))
+        return self.made[-1]
 
     def matmul(self, a: Access, b: Access) -> None:
         if a.strides[-1] != 1 and a.shape[-1] != 1:
@@ -421,7 +478,50 @@ class _Region:
             raise LoweringError("a reshape after a convolution does not follow its rows")
         reach = [s * d for s, d in zip(x.strides[1:-1], attributes["dilation"], strict=True)]
         taps = tuple(sum(i * r for i, r in zip(index, reach, strict=True)) for index in np.ndindex(*w.shape[:rank]))
-        self.emit(x, w, self.dims, rows, taps, batch=0, groups=groups)
+        if groups == x.shape[-1] == self.columns and groups > 1:
+            self.depthwise(x, w, rows, taps)
+        else:
+            self.emit(x, w, self.dims, rows, taps, batch=0, groups=groups)
+
+    def depthwise(self, x: Access, w: Access, rows: tuple[int, ...], taps: tuple[int, ...]) -> None:
+        """Every channel by its own kernel."""
+        lowering, machine = self.lowering, self.lowering.machine
+        buffer = lowering.result.buffers[w.buffer]
+        if buffer.kind != "constant" or x.type.dtype not in PRECISION or w.type.dtype != x.type.dtype:
+            raise LoweringError(f"there is no depthwise convolution of {x.type} by {w.type} (at {self.node.place})")
+        spec = depthwises.Depthwise(
+            precision=PRECISION[x.type.dtype], rows=self.dims, a_strides=rows, channels=self.columns, taps=taps
+        )
+        cell: list[packing.Packed] = []
+
+        def once() -> packing.Packed:
+            if not cell:
+                weights = lowering.graph.constants[buffer.name].reshape(len(taps), self.columns)
+                cell.append(depthwises.pack_depthwise(np.ascontiguousarray(weights), spec, machine))
+            return cell[0]
+
+        key = f"depthwise {buffer.name} {spec.precision}"
+        arguments = [lowering.pointer(x), Argument("data", lowering.data(key, lambda: once().data))]
+        if spec.precision == "i8":
+            arguments.append(Argument("data", lowering.data(key + " compensation", lambda: _some(once().compensation))))
+        accesses = [self.step.reads[i] for i in self.further] + list(self.step.writes)
+        arguments += [lowering.pointer(a) for a in accesses]
+        operands = self.operands
+        epilogue = self.epilogue(operands)
+        work = math.prod(self.dims) * self.columns * len(taps)
+        lowering.add(
+            "contract",
+            self.step.node,
+            f"depthwise {spec} {operands} {show(self.body)}",
+            lambda module, name: depthwises.emit_depthwise(module, name, spec, machine, epilogue, len(operands)),
+            [*self.step.reads, *self.made],
+            self.step.writes,
+            units=depthwises.depthwise_units(spec),
+            cost=work * 1.5 / machine.lanes(32),
+            arguments=arguments,
+            multiplications=work,
+            precision=spec.precision,
+        )
 
     def emit(
         self,
@@ -471,7 +571,25 @@ class _Region:
         for access, operand in zip(accesses, operands, strict=True):
             shift = group * spec.columns * operand.strides[-1] * DTYPES[operand.dtype]
             arguments.append(moved(lowering.pointer(access), shift))
-        body, root = self.body, self.root
+        epilogue = self.epilogue(operands)
+        lowering.add(
+            "contract",
+            self.step.node,
+            f"contract {spec} {operands} {show(self.body)}",
+            lambda module, name: contracts.emit_contract(module, name, spec, machine, epilogue, len(operands)),
+            [*self.step.reads, *self.made],
+            self.step.writes,
+            units=contracts.units(spec, machine),
+            cost=contracts.cost(spec, machine),
+            borders=lambda parts: contracts.split(spec, machine, parts),
+            arguments=arguments,
+            multiplications=spec.multiplications,
+            precision=spec.precision,
+        )
+
+    def epilogue(self, operands: Sequence[Operand]) -> contracts.Epilogue:
+        """What follows the product, lane by lane, in the region's body."""
+        body, root, machine = self.body, self.root, self.lowering.machine
         numbers = {i: place for place, i in enumerate(self.further)}
         count = len(self.further)
 
@@ -504,20 +622,7 @@ class _Region:
                     place.valid,
                 )
 
-        lowering.add(
-            "contract",
-            self.step.node,
-            f"contract {spec} {operands} {show(body)}",
-            lambda module, name: contracts.emit_contract(module, name, spec, machine, epilogue, len(operands)),
-            [*self.step.reads, *self.made],
-            self.step.writes,
-            units=contracts.units(spec, machine),
-            cost=contracts.cost(spec, machine),
-            borders=lambda parts: contracts.split(spec, machine, parts),
-            arguments=arguments,
-            multiplications=spec.multiplications,
-            precision=spec.precision,
-        )
+        return epilogue
 
     def weights(self, spec: tiling.Contract, b: Access, group: int, groups: int) -> tuple[Argument, Argument | None]:
         """Packed ahead where b is constant, else by a kernel before this one."""

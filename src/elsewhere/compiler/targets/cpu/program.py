@@ -92,8 +92,8 @@ def assemble(lowered: Lowered, machine: Machine, threads: Sequence[int]) -> Prog
     data_places, data = _lay_data(lowered.data)
     works = [
         order.Work(
-            tuple((places[b] + lo, places[b] + hi) for b, lo, hi in kernel.reads),
-            tuple((places[b] + lo, places[b] + hi) for b, lo, hi in kernel.writes),
+            tuple((places[b] + lo, places[b] + hi, b) for b, lo, hi in kernel.reads),
+            tuple((places[b] + lo, places[b] + hi, -1 if kernel.rewrites else b) for b, lo, hi in kernel.writes),
             kernel.units,
             kernel.cost,
             kernel.borders,

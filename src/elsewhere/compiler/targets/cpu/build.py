@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.ir.spec import check
@@ -11,36 +14,89 @@ from elsewhere.compiler.passes.dead import remove_dead
 from elsewhere.compiler.passes.fold import fold_constants
 from elsewhere.compiler.passes.fuse import fuse
 from elsewhere.compiler.passes.padding import expose_padding
+from elsewhere.compiler.passes.precision import Report, calibrate, combine, quantise, to_bf16
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.plan.layout import lay_out
 from elsewhere.compiler.targets.cpu.lower import lower
 from elsewhere.compiler.targets.cpu.machine import Machine, describe
 from elsewhere.compiler.targets.cpu.program import Program, assemble
+from elsewhere.compiler.targets.cpu.runtime import Network
 
-PASSES: tuple[tuple[Callable[[Graph], Graph], str], ...] = (
-    (fold_constants, "imported"),
-    (sink_transposes, "imported"),
-    (expose_padding, "imported"),
-    (fold_constants, "imported"),
-    (remove_dead, "imported"),
-    (fuse_attention, "fused"),
-    (remove_dead, "fused"),
-    (fuse, "fused"),
-    (remove_dead, "fused"),
-)
-"""Passes in order, and the stage at which the result must be legal."""
+PRECISIONS = ("f32", "bf16", "int8")
 
 
-def prepare(graph: Graph, watch: Callable[[str, Graph], None] | None = None) -> Graph:
-    """The fused graph. `watch` is shown the graph after each pass."""
-    for change, stage in PASSES:
+def prepare(
+    graph: Graph,
+    precision: str = "f32",
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
+    watch: Callable[[str, Graph], None] | None = None,
+    machine: Machine | None = None,
+) -> tuple[Graph, Report | None]:
+    """The fused graph, and for int8 what quantisation did. `samples` are calibration inputs for int8.
+
+    `watch` is shown the graph after each pass. Raises ValueError for another precision, CalibrationError for samples.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    report: list[Report] = []
+
+    def attend(graph: Graph) -> Graph:
+        return fuse_attention(graph, {"f32": "f32", "bf16": "bf16", "int8": "i8"}[precision])
+
+    def quantised(graph: Graph) -> Graph:
+        activations = calibrate(graph, samples, lambda g, inputs: observe(g, inputs, machine))
+        made, told = quantise(graph, activations)
+        report.append(told)
+        return made
+
+    narrowing: list[tuple[str, Callable[[Graph], Graph], str]] = {
+        "f32": [],
+        "bf16": [("to_bf16", to_bf16, "imported")],
+        "int8": [("quantise", quantised, "imported")],
+    }[precision]
+    passes: list[tuple[str, Callable[[Graph], Graph], str]] = [
+        ("fold_constants", fold_constants, "imported"),
+        ("sink_transposes", sink_transposes, "imported"),
+        ("fold_constants", fold_constants, "imported"),
+        ("combine", combine, "imported"),
+        ("remove_dead", remove_dead, "imported"),
+        *narrowing,
+        ("expose_padding", expose_padding, "imported"),
+        ("remove_dead", remove_dead, "imported"),
+        ("fuse_attention", attend, "fused"),
+        ("remove_dead", remove_dead, "fused"),
+        ("fuse", fuse, "fused"),
+        ("remove_dead", remove_dead, "fused"),
+    ]
+    for name, change, stage in passes:
         graph = check(change(graph), stage)
         if watch is not None:
-            watch(change.__name__, graph)
-    return graph
+            watch(name, graph)
+    return graph, report[0] if report else None
 
 
-def build(graph: Graph, machine: Machine | None = None, threads: Sequence[int] = (1, 2)) -> Program:
+def observe(graph: Graph, inputs: Mapping[str, NDArray[Any]], machine: Machine | None = None) -> dict[str, NDArray[Any]]:
+    """Outputs of `graph` in f32; programs are kept for calibration's next sample."""
+    machine = machine or describe()
+    key = id(graph.nodes), graph.outputs
+    if key not in _observers:
+        _observers.clear()
+        _observers[key] = Network(build(graph, machine, (1,)), machine)
+    return _observers[key](inputs)
+
+
+_observers: dict[Any, Network] = {}
+
+
+def build(
+    graph: Graph,
+    machine: Machine | None = None,
+    threads: Sequence[int] = (1, 2),
+    precision: str = "f32",
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
+    watch: Callable[[str, Graph], None] | None = None,
+) -> Program:
     """Passes, layout, lowering, plan and machine code. Raises LoweringError for what has no kernel."""
     machine = machine or describe()
-    return assemble(lower(lay_out(prepare(graph)), machine), machine, threads)
+    prepared, _ = prepare(graph, precision, samples, watch, machine)
+    return assemble(lower(lay_out(prepared), machine), machine, threads)

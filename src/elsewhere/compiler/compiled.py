@@ -1,0 +1,169 @@
+"""Graphs made callable: through the cache to a program, and arrays in and out by position or by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.cache import CacheOptions, find_or_build
+from elsewhere.compiler.ir.graph import Graph
+from elsewhere.compiler.targets.cpu.machine import Machine, describe
+from elsewhere.compiler.targets.cpu.program import Program
+from elsewhere.compiler.targets.cpu.runtime import Network
+
+PRECISIONS = ("f32", "bf16", "int8")
+
+
+class Compiled:
+    """A network that is ready to run. Calling it copies inputs in and outputs out:
+
+        y = compiled(x)              # one output, or a tuple, or a dictionary where outputs have names
+        y = compiled(x=x, mask=mask)
+
+    Without copies: write into `inputs`, `run()`, read `outputs`. These arrays are the network's own memory, valid as
+    long as this object lives; bf16 lies there as its upper 16 bits and int8 with 128 added, all else as it is.
+    One thread at a time may use an object.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        program: Program,
+        machine: Machine,
+        threads: int = 1,
+        states: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        from_cache: bool = False,
+        seconds: float = 0.0,
+    ) -> None:
+        self.program, self.machine, self.from_cache, self.seconds = program, machine, from_cache, seconds
+        self.graph = graph
+        """As imported, before any pass."""
+        changing = {name for name, _ in graph.states}
+        self.input_names = tuple(name for name in graph.inputs if name not in changing)
+        self.output_names = tuple(name for name, _ in graph.outputs)
+        self._initial = {name: np.array(value) for name, value in (states or {}).items()}
+        self.network = Network(program, machine, threads)
+        self.reset()
+
+    @property
+    def threads(self) -> int:
+        return self.network.threads
+
+    @property
+    def inputs(self) -> dict[str, NDArray[Any]]:
+        """Where inputs and states lie, by name."""
+        return self.network.inputs
+
+    @property
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Where the last run left its outputs, by name."""
+        return self.network.outputs
+
+    def run(self) -> None:
+        """From `inputs` to `outputs`; states move on. Allocates nothing."""
+        self.network.run()
+
+    def reset(self) -> None:
+        """Puts every state back to what it was before the first run: the model's own value, or zeros."""
+        for name, _ in self.graph.states:
+            shape = self.network.inputs[name].shape
+            self.network.write(name, self._initial.get(name, np.zeros(shape, np.float32)))
+
+    def write(self, *inputs: Any, **named: Any) -> None:
+        """Copies inputs in; arrays, torch tensors, numbers, or nested lists, tuples and dictionaries of them.
+
+        Raises ValueError for a wrong count, name or shape.
+        """
+        for name in named:
+            if name not in self.inputs:
+                raise ValueError(f"there is no input {name!r}; there are {', '.join(self.inputs)}")
+        given = list(_leaves(inputs))
+        free = [name for name in self.input_names if name not in named]
+        if len(given) != len(free):
+            wanted = ", ".join(f"{name} {self.inputs[name].shape}" for name in self.input_names)
+            raise ValueError(f"inputs must be {len(self.input_names)}: {wanted}; got {len(given) + len(named)}")
+        for name, value in (*zip(free, given, strict=True), *named.items()):
+            self.network.write(name, _array(value))
+
+    def read(self) -> Any:
+        """Copies of the outputs: one array, a tuple in order, or a dictionary if the model names them."""
+        made = [self.network.read(name) for name in self.output_names]
+        if self.output_names == ("output",):
+            return made[0]
+        if self.output_names == tuple(f"output_{i}" for i in range(len(made))):
+            return tuple(made)
+        return dict(zip(self.output_names, made, strict=True))
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        self.write(*inputs, **named)
+        self.run()
+        return self.read()
+
+    def close(self) -> None:
+        """Ends the threads; the object cannot run after that. Happens by itself when it is no longer used."""
+        self.network.close()
+
+    def __repr__(self) -> str:
+        ports = [f"{p.name}: {p.dtype}{list(p.shape)}" for p in self.program.inputs]
+        made = [f"{p.name}: {p.dtype}{list(p.shape)}" for p in self.program.outputs]
+        return f"<Compiled ({', '.join(ports)}) → ({', '.join(made)}), {len(self.program.entries)} kernels>"
+
+
+def compile_graph(
+    graph: Graph,
+    *,
+    precision: str = "f32",
+    threads: int = 1,
+    calibration: Sequence[Any] | None = None,
+    states: Mapping[str, NDArray[Any]] | None = None,
+    machine: Machine | None = None,
+    options: CacheOptions | None = None,
+) -> Compiled:
+    """A callable network for this processor, from the cache if it was compiled before.
+
+    `calibration` is a sequence of example inputs, which int8 needs; `states` are values before the first run. Raises
+    ValueError for arguments that cannot be, LoweringError for what has no kernel, NotImplementedError for a precision
+    that is not built yet.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    if precision != "f32":
+        raise NotImplementedError(f"precision {precision!r} is not built yet; 'f32' is")
+    check_threads(threads)
+    machine = machine or describe()
+    # One program serves one core and two, so that both find the same file.
+    found = find_or_build(graph, machine, sorted({1, 2, threads}), options)
+    return Compiled(graph, found.program, machine, threads, states, from_cache=found.hit, seconds=found.seconds)
+
+
+def check_threads(threads: int) -> None:
+    """Raises ValueError if this process has fewer cores: threads that wait for each other need a core each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 1 <= threads <= max(cores, 2):
+        raise ValueError(f"threads must be from 1 to {cores}, the cores of this process, got {threads}")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield value
+
+
+def _array(value: Any) -> NDArray[Any]:
+    """NumPy's view of a torch tensor, without importing torch."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float().numpy() if str(value.dtype) == "torch.bfloat16" else value.numpy()
+    array = np.asarray(value)
+    if array.dtype == np.float64:
+        return array.astype(np.float32)
+    return array.astype(np.int8) if array.dtype == np.bool_ else array

@@ -1,0 +1,173 @@
+"""Where networks come from: a torch module, an ONNX file, a torch.export program, or a saved program of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.cache import CacheOptions
+from elsewhere.compiler.compiled import Compiled, compile_graph
+from elsewhere.compiler.importers.errors import ImportFileError
+from elsewhere.compiler.ir.graph import Graph
+from elsewhere.compiler.ir.types import Tensor
+from elsewhere.compiler.targets.cpu.machine import Machine
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = {".onnx": "onnx", ".pt2": "torch.export"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """An imported network: what every importer gives."""
+
+    graph: Graph
+    kind: str
+    """Such as 'onnx'."""
+    name: str = ""
+    states: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """What states hold before the first run."""
+
+
+def compile_module(
+    module: torch.nn.Module,
+    inputs: Sequence[Any],
+    *,
+    precision: str = "f32",
+    threads: int = 1,
+    calibration: Sequence[Any] | None = None,
+    machine: Machine | None = None,
+    options: CacheOptions | None = None,
+) -> Compiled:
+    """Compiles a torch module for the shapes of the example `inputs`. The module is not changed.
+
+    `calibration` is a sequence of input tuples, which int8 needs. Raises UnsupportedError, which names the operator
+    and its place, for what cannot be imported; else as `compile_graph`.
+    """
+    source = from_module(module, inputs)
+    return compile_graph(
+        source.graph,
+        precision=precision,
+        threads=threads,
+        calibration=calibration,
+        states=source.states,
+        machine=machine,
+        options=options,
+    )
+
+
+def compile_onnx(
+    path: str | os.PathLike[str],
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    precision: str = "f32",
+    threads: int = 1,
+    calibration: Sequence[Any] | None = None,
+    machine: Machine | None = None,
+    options: CacheOptions | None = None,
+) -> Compiled:
+    """Compiles an ONNX file. `shapes` gives lengths to inputs whose lengths the file leaves open.
+
+    Raises ImportFileError for a damaged file, UnsupportedError for what cannot be imported; else as `compile_graph`.
+    """
+    source = from_file(path, shapes)
+    return compile_graph(
+        source.graph,
+        precision=precision,
+        threads=threads,
+        calibration=calibration,
+        machine=machine,
+        options=options,
+    )
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    machine: Machine | None = None,
+    options: CacheOptions | None = None,
+) -> Compiled:
+    """A saved network (`.ew`, `.onnx` or `.pt2`) ready to run, in the precision that it was saved in."""
+    source = from_file(path)
+    return compile_graph(source.graph, threads=threads, states=source.states, machine=machine, options=options)
+
+
+def from_module(module: torch.nn.Module, inputs: Sequence[Any]) -> Source:
+    """Exports and imports a torch module."""
+    import warnings
+
+    import torch
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module, tuple(inputs))
+    return _from_exported(program, type(module).__name__)
+
+
+def from_file(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Source:
+    """Imports a file by its suffix.
+
+    Raises ValueError for another suffix, ImportFileError for a damaged file, UnsupportedError for a network that
+    cannot be carried, OSError for a file that cannot be read, ModuleNotFoundError where torch is needed and missing.
+    """
+    path = Path(path)
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"a model must end in {', '.join(SUFFIXES)}, got {path.name!r}")
+    with path.open("rb"):
+        pass  # a missing file is said as such, whatever the importer would make of it
+    if kind == "onnx":
+        from elsewhere.compiler.importers.onnx import from_onnx
+
+        return Source(graph=from_onnx(path, shapes), kind=kind, name=path.stem)
+    return _from_pt2(path)
+
+
+def _from_pt2(path: Path) -> Source:
+    """Only files from people you trust: torch's own loader opens them."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{path.name} is a torch.export program, and reading it needs torch: pip install torch. "
+            "An .onnx or .ew file needs nothing more",
+            name="torch",
+        ) from error
+    try:
+        program = torch.export.load(path)
+    except Exception as error:  # torch raises whatever its archive reader met
+        raise ImportFileError(f"{path.name} is not a program that torch.export.save wrote: {error}") from error
+    return _from_exported(program, path.stem)
+
+
+def _from_exported(program: torch.export.ExportedProgram, name: str) -> Source:
+    from elsewhere.compiler.importers.torch_export import from_exported, initial_states
+
+    graph = from_exported(program)
+    states = initial_states(program) if graph.states else {}
+    return Source(graph=graph, kind="torch.export", name=name, states=states)
+
+
+def example_inputs(graph: Graph, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Inputs to measure with: normal floats, zeros for whole numbers, which are mostly indices and masks."""
+    random = np.random.Generator(np.random.Philox(seed))
+    changing = {name for name, _ in graph.states}
+    return {
+        name: _example(graph.nodes[number].type, random)
+        for name, number in graph.inputs.items()
+        if name not in changing
+    }
+
+
+def _example(type_: Tensor, random: np.random.Generator) -> NDArray[Any]:
+    if type_.dtype in ("i8", "i32"):
+        return np.zeros(type_.shape, np.int32)
+    return random.standard_normal(type_.shape, np.float32)

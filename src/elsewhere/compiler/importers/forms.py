@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.builder import Builder
+from elsewhere.compiler.ir.graph import Node
 from elsewhere.compiler.ir.operations import TypeRule
 from elsewhere.compiler.ir.types import FLOATS
 
@@ -134,7 +135,9 @@ def constant_of(b: Builder, x: int) -> NDArray[Any] | None:
 def number_of(b: Builder, x: int) -> float | None:
     """The one number that x is everywhere, if that is known."""
     node = b.nodes[x]
-    while node.op in ("broadcast", "reshape", "transpose"):
+    for _ in range(8):  # a broadcast of a reshape of a number; chains that somebody made are not followed for long
+        if node.op not in ("broadcast", "reshape", "transpose"):
+            break
         x = node.inputs[0]
         node = b.nodes[x]
     if node.op != "constant" or node.type.size != 1:
@@ -461,6 +464,44 @@ def finite_mask(b: Builder, mask: int) -> int | None:
     return None if not data.any() else b.constant(np.maximum(data, MASKED), "f32")
 
 
+def finite_scores(b: Builder, x: int) -> int:
+    """x = scores + mask with every −∞ of the mask as MASKED, and without a mask that hides nothing.
+
+    Sees masks that are known, and select(seen, 0, −∞).
+    """
+    node = b.nodes[x]
+    if node.op != "binary" or node.attributes["function"] != "add":
+        return x
+    scores, mask = node.inputs
+    finite: int | None = mask
+    if constant_of(b, mask) is not None:
+        finite = finite_mask(b, mask)
+    elif (hidden := _behind_broadcast(b, mask)).op == "select" and number_of(b, hidden.inputs[2]) == -math.inf:
+        condition, seen, _ = hidden.inputs
+        finite = b.select(condition, seen, b.like(MASKED, seen))
+    if finite == mask:
+        return x
+    return scores if finite is None else b.binary("add", scores, finite)
+
+
+def _behind_broadcast(b: Builder, x: int) -> Node:
+    node = b.nodes[x]
+    return b.nodes[node.inputs[0]] if node.op == "broadcast" else node
+
+
+def unscaled(b: Builder, x: int) -> tuple[int, float]:
+    """(y, f) with x = y·f for a known number f, also behind a transpose; (x, 1) for anything else."""
+    node = b.nodes[x]
+    if node.op == "transpose":
+        inner, factor = unscaled(b, node.inputs[0])
+        return (x, 1.0) if factor == 1.0 else (b.transpose(inner, node.attributes["permutation"]), factor)
+    if node.op == "binary" and node.attributes["function"] == "mul":
+        number = number_of(b, node.inputs[1])
+        if number is not None and math.isfinite(number):
+            return node.inputs[0], number
+    return x, 1.0
+
+
 def _repeat_heads(b: Builder, x: int, heads: int) -> int:
     """(…, K, S, E) → (…, heads, S, E), each head `heads`/K times in a row."""
     *lead, have, length, width = b.shape(x)
@@ -614,6 +655,30 @@ def take(b: Builder, x: int, indices: int, axis: int) -> int:
     front = b.transpose(x, (axis, *(i for i in range(rank) if i != axis)))
     rows = b.gather(front, indices)
     return b.transpose(rows, (*range(many, many + axis), *range(many), *range(many + axis, many + rank - 1)))
+
+
+def take_along(b: Builder, x: int, indices: int, axis: int) -> int:
+    """out[i, j] = x[i, indices[i, j]] for axis 1: one number into x laid flat."""
+    shape, wanted = b.shape(x), b.shape(indices)
+    if len(shape) != len(wanted):
+        raise TypeRule(f"indices {wanted} must have the rank of {shape}")
+    flat: int | None = None
+    for i, length in enumerate(shape):
+        if i == axis:
+            step = indices
+        else:
+            line = np.arange(wanted[i]).reshape([-1 if j == i else 1 for j in range(len(shape))])
+            step = b.spread(b.constant(line, "i32"), wanted)
+        flat = step if flat is None else b.binary("add", scalar(b, "mul", flat, length), step)
+    if flat is None:
+        raise TypeRule("a scalar has no places")
+    return b.gather(b.reshape(x, (math.prod(shape),)), flat)
+
+
+def repeat_each(b: Builder, x: int, times: int) -> int:
+    """(n,) → (n·times,), each number `times` times in a row."""
+    (length,) = b.shape(x)
+    return b.reshape(b.broadcast(b.reshape(x, (length, 1)), (length, times)), (length * times,))
 
 
 def arg_extreme(b: Builder, x: int, axis: int, function: str) -> int:

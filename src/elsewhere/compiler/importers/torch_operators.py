@@ -619,20 +619,7 @@ def _index(c: _Import, x: Any, indices: Sequence[Any]) -> int:
 
 @form("gather")
 def _gather(c: _Import, x: Any, dim: int, index: Any, **_: Any) -> int:
-    """out[i, j] = x[i, index[i, j]]: one number into x laid flat."""
-    number, places = c.tensor(x), c.tensor(index)
-    shape, wanted = c.b.shape(number), c.b.shape(places)
-    dim %= len(shape)
-    flat: int | None = None
-    for axis, length in enumerate(shape):
-        if axis == dim:
-            step = places
-        else:
-            line = np.arange(wanted[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-            step = c.b.spread(c.b.constant(line, "i32"), wanted)
-        flat = step if flat is None else c.b.binary("add", forms.scalar(c.b, "mul", flat, length), step)
-    assert flat is not None
-    return c.b.gather(c.b.reshape(number, (math.prod(shape),)), flat)
+    return forms.take_along(c.b, c.tensor(x), c.tensor(index), dim % len(_shape(c, x)))
 
 
 @form("slice_scatter")

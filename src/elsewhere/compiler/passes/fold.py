@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from elsewhere.compiler.targets.reference import evaluate
 
 LIMIT = 2**16
 """A folded value may have so many elements, or as many as the constants that it is made from."""
+
+WORK = 2**27
+"""Numbers that the oracle may touch for one value, so that no file makes an importer wait."""
 
 ELEMENTWISE = ("unary", "binary", "select", "cast")
 
@@ -85,9 +89,22 @@ def _calculated(node: Node, data: list[NDArray[Any]], limit: int) -> NDArray[Any
             *(_narrow(d, same) for d in data),
         )
         return np.broadcast_to(small, node.type.shape)
-    if node.type.size > most:
+    if node.type.size > most or _work(node, data) > WORK:
         return None
     return evaluate(node, *data)
+
+
+def _work(node: Node, data: list[NDArray[Any]]) -> int:
+    """About how many numbers the oracle would touch; operands that are stored narrow count whole."""
+    read = sum(d.size for d in data)
+    if node.op == "matmul":
+        return read + node.type.size * data[0].shape[-1]
+    if node.op in ("convolution", "pool"):
+        window = node.attributes["window"] if node.op == "pool" else data[1].shape[:-1]
+        padding = node.attributes["padding"]
+        padded = math.prod(n + low + high for n, (low, high) in zip(data[0].shape[1:-1], padding, strict=True))
+        return read + data[0].shape[0] * data[0].shape[-1] * padded + node.type.size * math.prod(window)
+    return read
 
 
 def _constant(builder: Builder, data: NDArray[Any], type_: Tensor) -> int:

@@ -83,6 +83,10 @@ def test_everything_that_matters_changes_the_key(monkeypatch: pytest.MonkeyPatch
         key_of(graph, dataclasses.replace(machine, features=machine.features + ",+more"), (1, 2)),
         key_of(graph, dataclasses.replace(machine, processor="another"), (1, 2)),
     ]
+    sample = {"x": np.zeros((5, 24), np.float32)}
+    keys.append(key_of(graph, machine, (1, 2), "bf16"))
+    keys += [key_of(graph, machine, (1, 2), "int8", samples) for samples in ([], [sample], [sample, sample])]
+    keys.append(key_of(graph, machine, (1, 2), "int8", [{"x": sample["x"] + 1}]))
     # The same names over other data, as a file could have them.
     liar = dataclasses.replace(graph, constants={name: data + 1 for name, data in graph.constants.items()})
     keys.append(key_of(liar, machine, (1, 2)))
@@ -243,12 +247,12 @@ def test_the_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch, 
     assert cache.default_directory() == tmp_path / "mine"
 
 
-def _build_in_child(directory: Path) -> bool:
-    return find_or_build(small(rows=7), options=CacheOptions(directory=directory)).hit
+def _build_in_child(directory: Path) -> tuple[str, str]:
+    found = find_or_build(small(rows=7), options=CacheOptions(directory=directory))
+    return found.path.name, hashlib.sha256(found.program.code).hexdigest()
 
 
 def test_processes_may_build_the_same_at_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        pool.map(_build_in_child, [tmp_path] * 4)
-    assert [p.suffix for p in tmp_path.iterdir()] == [".program"]
-    assert _build_in_child(tmp_path)
+        made = set(pool.map(_build_in_child, [tmp_path] * 4))
+    assert {p.name for p in tmp_path.iterdir()} == {name for name, _ in made}

@@ -127,7 +127,7 @@ def test_the_second_time_is_from_the_cache() -> None:
 def test_mistakes_are_told() -> None:
     compiled = compile_module(Several().eval(), several())
     x = np.zeros((5, 12), np.float32)
-    with pytest.raises(ValueError, match=r"inputs must be 3: pair_0 \(5, 12\).*got 1"):
+    with pytest.raises(ValueError, match=r"inputs must be 3: pair_0 f32\[5,12\].*got 1"):
         compiled(x)
     with pytest.raises(ValueError, match="there is no input 'other'"):
         compiled(x, x, x, other=x)
@@ -137,3 +137,25 @@ def test_mistakes_are_told() -> None:
         compile_graph(compiled.graph, precision="f8")
     with pytest.raises(ValueError, match="threads must be from 1 to"):
         compile_graph(compiled.graph, threads=0)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.01), ("int8", 0.06)])
+def test_other_precisions(precision: str, tolerance: float) -> None:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 32)).eval()
+    inputs = [(torch.randn(16, 64),) for _ in range(4)]
+    compiled = compile_module(module, inputs[0], precision=precision, calibration=inputs[1:])
+    wanted = module(*inputs[0]).detach().numpy()
+    error = np.sqrt(np.square(compiled(*inputs[0]) - wanted).mean() / np.square(wanted).mean())
+    assert 1e-5 < error < tolerance
+    assert compile_module(module, inputs[0], precision=precision, calibration=inputs[1:]).from_cache
+
+
+def test_calibration_must_say_something() -> None:
+    module, x = nn.Linear(16, 16).eval(), torch.randn(4, 16)
+    with pytest.raises(ValueError, match="int8 needs at least one calibration input"):
+        compile_module(module, (x,), precision="int8")
+    with pytest.raises(ValueError, match="not finite"):
+        compile_module(module, (x,), precision="int8", calibration=[(torch.full((4, 16), torch.nan),)])
+    with pytest.raises(ValueError, match=r"calibration input 'input' must have shape \(4, 16\), got \(5, 16\)"):
+        compile_module(module, (x,), precision="int8", calibration=[torch.randn(5, 16)])

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,15 @@ def load_or_build(
     machine: Machine | None = None,
     threads: Sequence[int] = (1, 2),
     options: CacheOptions | None = None,
+    *,
+    precision: str = "f32",
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> Program:
     """The program of `graph` for `machine` (this one by default), from disk if it was built before.
 
-    Raises LoweringError for what has no kernel. What is wrong with the disk is never an error.
+    Raises what `build` raises. What is wrong with the disk is never an error.
     """
-    return find_or_build(graph, machine, threads, options).program
+    return find_or_build(graph, machine, threads, options, precision=precision, samples=samples).program
 
 
 def find_or_build(
@@ -111,16 +114,19 @@ def find_or_build(
     machine: Machine | None = None,
     threads: Sequence[int] = (1, 2),
     options: CacheOptions | None = None,
+    *,
+    precision: str = "f32",
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> Found:
     """As `load_or_build`, with what happened."""
     start = time.perf_counter()
     machine, options = machine or describe(), options or CacheOptions()
-    key = key_of(graph, machine, threads)
+    key = key_of(graph, machine, threads, precision, samples)
     path = (options.directory or default_directory()) / f"{key}{SUFFIX}"
     program = load(path, key)
     hit = program is not None
     if program is None:
-        program = build(graph, machine, threads)
+        program = build(graph, machine, threads, precision, samples)
         _keep(program, path, key, options)
     return Found(program=program, hit=hit, seconds=time.perf_counter() - start, key=key, path=path)
 
@@ -128,7 +134,13 @@ def find_or_build(
 # -- what a program is made from ------------------------------------------------------------------------------------
 
 
-def key_of(graph: Graph, machine: Machine, threads: Sequence[int]) -> str:
+def key_of(
+    graph: Graph,
+    machine: Machine,
+    threads: Sequence[int],
+    precision: str = "f32",
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
+) -> str:
     """64 hexadecimal digits that differ wherever the program may differ."""
     digest = hashlib.sha256()
     parts = {
@@ -137,22 +149,30 @@ def key_of(graph: Graph, machine: Machine, threads: Sequence[int]) -> str:
         "threads": sorted(set(threads)),
         "llvm": [llvmlite.__version__, list(llvm.llvm_version_info), llvm.get_process_triple()],
         "compiler": source_digest(),
+        "precision": precision,
+        "samples": len(samples),
     }
     digest.update(json.dumps(parts, sort_keys=True).encode())
     _add_graph(digest, graph)
+    for sample in samples:
+        _add_arrays(digest, sample)
     return digest.hexdigest()
 
 
 def _add_graph(digest: Any, graph: Graph) -> None:
     text = show(graph).encode()
     digest.update(b"graph %d " % len(text) + text)
-    for key in sorted(graph.constants):  # by content: a key alone is only a name
-        data = np.ascontiguousarray(graph.constants[key])
-        digest.update(f"constant {key} {data.dtype.str} {data.shape} ".encode())
-        digest.update(data.reshape(-1).view(np.uint8).data)
+    _add_arrays(digest, graph.constants)  # by content: a key alone is only a name
     for node in graph.nodes:
         if node.op == "fused":
             _add_graph(digest, node.attributes["body"])
+
+
+def _add_arrays(digest: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    for name in sorted(arrays):
+        data = np.ascontiguousarray(arrays[name])
+        digest.update(f"array {name!r} {data.dtype.str} {data.shape} ".encode())
+        digest.update(data.reshape(-1).view(np.uint8).data)
 
 
 @cache
@@ -165,6 +185,9 @@ def source_digest() -> str:
             content = path.read_bytes()
             digest.update(f"{path.relative_to(root).as_posix()} {len(content)} ".encode() + content)
     return digest.hexdigest()
+
+
+source_digest()  # now, not when it is first wanted: a file that changes later is not the one that was imported
 
 
 # -- files ----------------------------------------------------------------------------------------------------------

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.cache import CacheOptions, find_or_build
 from elsewhere.compiler.ir.graph import Graph
+from elsewhere.compiler.targets.cpu.build import PRECISIONS
 from elsewhere.compiler.targets.cpu.machine import Machine, describe
 from elsewhere.compiler.targets.cpu.program import Program
 from elsewhere.compiler.targets.cpu.runtime import Network
-
-PRECISIONS = ("f32", "bf16", "int8")
 
 
 class Compiled:
@@ -43,8 +42,7 @@ class Compiled:
         self.program, self.machine, self.from_cache, self.seconds = program, machine, from_cache, seconds
         self.graph = graph
         """As imported, before any pass."""
-        changing = {name for name, _ in graph.states}
-        self.input_names = tuple(name for name in graph.inputs if name not in changing)
+        self.input_names = input_names(graph)
         self.output_names = tuple(name for name, _ in graph.outputs)
         self._initial = {name: np.array(value) for name, value in (states or {}).items()}
         self.network = Network(program, machine, threads)
@@ -79,16 +77,8 @@ class Compiled:
 
         Raises ValueError for a wrong count, name or shape.
         """
-        for name in named:
-            if name not in self.inputs:
-                raise ValueError(f"there is no input {name!r}; there are {', '.join(self.inputs)}")
-        given = list(_leaves(inputs))
-        free = [name for name in self.input_names if name not in named]
-        if len(given) != len(free):
-            wanted = ", ".join(f"{name} {self.inputs[name].shape}" for name in self.input_names)
-            raise ValueError(f"inputs must be {len(self.input_names)}: {wanted}; got {len(given) + len(named)}")
-        for name, value in (*zip(free, given, strict=True), *named.items()):
-            self.network.write(name, _array(value))
+        for name, value in bind(self.graph, inputs, named).items():
+            self.network.write(name, value)
 
     def read(self) -> Any:
         """Copies of the outputs: one array, a tuple in order, or a dictionary if the model names them."""
@@ -126,19 +116,55 @@ def compile_graph(
 ) -> Compiled:
     """A callable network for this processor, from the cache if it was compiled before.
 
-    `calibration` is a sequence of example inputs, which int8 needs; `states` are values before the first run. Raises
-    ValueError for arguments that cannot be, LoweringError for what has no kernel, NotImplementedError for a precision
-    that is not built yet.
+    `calibration` is a sequence of example inputs, which int8 needs unless the graph is quantised already: each is
+    what a call takes, or a mapping by name. `states` are values before the first run. Raises ValueError for arguments
+    that cannot be, CalibrationError for examples that say nothing, LoweringError for what has no kernel.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
-    if precision != "f32":
-        raise NotImplementedError(f"precision {precision!r} is not built yet; 'f32' is")
     check_threads(threads)
+    samples = [named_inputs(graph, sample, states) for sample in calibration or ()] if precision == "int8" else []
     machine = machine or describe()
     # One program serves one core and two, so that both find the same file.
-    found = find_or_build(graph, machine, sorted({1, 2, threads}), options)
+    found = find_or_build(graph, machine, sorted({1, 2, threads}), options, precision=precision, samples=samples)
     return Compiled(graph, found.program, machine, threads, states, from_cache=found.hit, seconds=found.seconds)
+
+
+def input_names(graph: Graph) -> tuple[str, ...]:
+    """Inputs that a caller gives, in order; states are not among them."""
+    changing = {name for name, _ in graph.states}
+    return tuple(name for name in graph.inputs if name not in changing)
+
+
+def bind(graph: Graph, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Arrays by name from what a caller gives by position (nested as it likes) and by name.
+
+    Raises ValueError for a wrong count or name; shapes are not looked at.
+    """
+    for name in named:
+        if name not in graph.inputs:
+            raise ValueError(f"there is no input {name!r}; there are {', '.join(graph.inputs)}")
+    wanted = input_names(graph)
+    given, free = list(_leaves(inputs)), [name for name in wanted if name not in named]
+    if len(given) != len(free):
+        types = ", ".join(f"{name} {graph.nodes[graph.inputs[name]].type}" for name in wanted)
+        raise ValueError(f"inputs must be {len(wanted)}: {types}; got {len(given) + len(named)}")
+    return {name: _array(value) for name, value in (*zip(free, given, strict=True), *named.items())}
+
+
+def named_inputs(
+    graph: Graph, sample: Any, states: Mapping[str, NDArray[Any]] | None = None
+) -> dict[str, NDArray[Any]]:
+    """One calibration sample by name, states included. Raises ValueError where it does not fit the inputs."""
+    if isinstance(sample, Mapping):
+        bound = bind(graph, (), sample)
+    else:
+        bound = bind(graph, sample if isinstance(sample, (tuple, list)) else (sample,), {})
+    for name, value in bound.items():
+        type_ = graph.nodes[graph.inputs[name]].type
+        if value.shape != type_.shape:
+            raise ValueError(f"calibration input {name!r} must have shape {type_.shape}, got {value.shape}")
+    return dict(states or {}) | bound
 
 
 def check_threads(threads: int) -> None:

@@ -106,11 +106,11 @@ def _product(builder: Builder, node: Node, a: int, b: int) -> int:
 def calibrate(graph: Graph, samples: Sequence[Mapping[str, Array]], run: Run) -> dict[int, Activation]:
     """Runs `samples` and looks at the first operand of every product that can be quantised.
 
-    Raises CalibrationError without samples, or where an activation is not finite.
+    A graph that is quantised already has none. Raises CalibrationError without samples, or where an activation is not finite.
     """
-    if not samples:
-        raise CalibrationError("int8 needs at least one calibration input")
     watched = sorted({node.inputs[0] for node in graph.nodes if weight_of(graph, node) is not None})
+    if watched and not samples:
+        raise CalibrationError("int8 needs at least one calibration input")
     looking = Graph(graph.nodes, tuple((f"v{value}", value) for value in watched), (), graph.constants)
     found: dict[int, list[Array]] = {value: [] for value in watched}
     largest: dict[int, Array] = {}

@@ -106,7 +106,8 @@ def _product(builder: Builder, node: Node, a: int, b: int) -> int:
 def calibrate(graph: Graph, samples: Sequence[Mapping[str, Array]], run: Run) -> dict[int, Activation]:
     """Runs `samples` and looks at the first operand of every product that can be quantised.
 
-    A graph that is quantised already has none. Raises CalibrationError without samples, or where an activation is not finite.
+    A graph that is quantised already has none. Raises CalibrationError without samples, or where an activation is not
+    finite.
     """
     watched = sorted({node.inputs[0] for node in graph.nodes if weight_of(graph, node) is not None})
     if watched and not samples:

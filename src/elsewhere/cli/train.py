@@ -57,9 +57,9 @@ def tokenizer(
 ) -> None:
     """Train the tokenizer. Example: elsewhere train tokenizer clips --run run --steps 3000"""
     with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
-        from elsewhere.model import weights
         from elsewhere.model.configuration import TokenizerConfig
         from elsewhere.model.train import tokenizer as training
+        from elsewhere.model.train import weights
         from elsewhere.model.train.dataset import Clips as ClipSet
 
         run.mkdir(parents=True, exist_ok=True)
@@ -79,8 +79,8 @@ def world(
 ) -> None:
     """Train the transformer on a trained tokenizer's latents. Example: elsewhere train world clips --run run"""
     with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
-        from elsewhere.model import weights
         from elsewhere.model.configuration import TokenizerConfig, TransformerConfig
+        from elsewhere.model.train import weights
         from elsewhere.model.train import world as training
         from elsewhere.model.train.dataset import Clips as ClipSet
         from elsewhere.model.train.networks.tokenizer import Tokenizer
@@ -102,17 +102,18 @@ def finish(
 ) -> None:
     """Fine-tune the decoder on the transformer's own predictions. Example: elsewhere train finish clips --run run"""
     with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
-        from elsewhere.model import weights
         from elsewhere.model.configuration import TokenizerConfig, TransformerConfig
         from elsewhere.model.train import finish as training
+        from elsewhere.model.train import weights
         from elsewhere.model.train.dataset import Clips as ClipSet
         from elsewhere.model.train.networks.tokenizer import Tokenizer
         from elsewhere.model.train.networks.transformer import Transformer
+        from elsewhere.model.weights import read_header
 
         source = run / "tokenizer.safetensors"
         coder = weights.load(source, Tokenizer, TokenizerConfig)
         network = weights.load(run / "world.safetensors", Transformer, TransformerConfig)
         plan = training.FinishTraining(steps=steps)
         training.train(ClipSet(clips), coder, network, plan, run)
-        card = weights.read_header(source)["card"] | {"finish steps": steps, "finish seed": plan.seed}
+        card = read_header(source)["card"] | {"finish steps": steps, "finish seed": plan.seed}
         weights.save(run / "tokenizer-finished.safetensors", coder, coder.config, card)

@@ -1,18 +1,20 @@
-"""Generated reality: frames from guides, one after the other, by the shipped networks.
-
-torch is imported when a generator is loaded, not before.
-"""
+"""Generated reality: frames from guides, one after the other, by the shipped networks."""
 
 from __future__ import annotations
 
+import os
+import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.model import weights
-from elsewhere.model.configuration import PATCH, TokenizerConfig, TransformerConfig
+from elsewhere.model.configuration import PATCH
+from elsewhere.model.graphs.transformer import slot_of, visible_slots
+from elsewhere.model.network import PRECISIONS, Models, Networks, Workshop
 from elsewhere.model.planes import PLANES, disparity_to_depth, guide_planes, scene_scale
 from elsewhere.model.rays import token_rays
 from elsewhere.model.text import token_ids
@@ -22,63 +24,102 @@ if TYPE_CHECKING:
     from elsewhere.render import Guide, Stage
 
 MODES = ("grounded", "dream")
+STEPS = (1, 2, 4, 8)
 CONTEXT_LEVEL = 0.9
 """Past frames are noised to this level again before they are remembered, which keeps long rollouts together."""
+THREADS_MOST = 4
+"""Beyond this, threads that wait for each other cost what they bring."""
+
+
+def frame_noise(seed: int, frame: int, purpose: int, height: int, width: int, channels: int) -> NDArray[np.float32]:
+    """(N, C) normal numbers, counter-based by (seed, frame, purpose), drawn channel by channel."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 4 * frame + purpose]))
+    drawn = rng.standard_normal((channels, height // PATCH * (width // PATCH)), dtype=np.float32)
+    return np.ascontiguousarray(drawn.T)
 
 
 class Generator:
     """Both networks in memory, shared by any number of streams."""
 
-    def __init__(self, tokenizer: Any, transformer: Any, *, mode: str, steps: int) -> None:
-        self.tokenizer = tokenizer
-        self.transformer = transformer
-        self.mode = mode
-        self.steps = steps
+    def __init__(self, models: Models, *, mode: str, steps: int, threads: int, precision: str) -> None:
+        self.models, self.mode, self.steps = models, mode, steps
+        self.workshop = Workshop(models, threads=threads, precision=precision)
+        levels = [((CONTEXT_LEVEL, number / steps), (0.0, 1.0 / steps)) for number in range(steps)]
+        self.modulations = [models.tables.modulation(*both) for both in levels]
+        """What each evaluation of a frame is told of the noise, for the past frame and the new one."""
 
     @classmethod
-    def load(cls, mode: str = "grounded", *, steps: int = 1, directory: Path = weights.DIRECTORY) -> Generator:
-        """Reads the weights in `directory`. Raises ValueError for wrong arguments, WeightsError for files."""
+    def load(
+        cls,
+        mode: str = "grounded",
+        *,
+        steps: int = 1,
+        directory: Path = weights.DIRECTORY,
+        threads: int | None = None,
+        precision: str = "f32",
+    ) -> Generator:
+        """Reads the weights in `directory`. Raises ValueError for wrong arguments, WeightsError for files.
+
+        `threads` paint a frame; by default all cores but one, which makes the next frame's guide.
+        """
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
-        if steps not in (1, 2, 4, 8):
+        if steps not in STEPS:
             raise ValueError(f"steps must be 1, 2, 4 or 8 (a shortcut step is 1/steps), got {steps}")
-        from elsewhere.model.train.networks.tokenizer import Tokenizer
-        from elsewhere.model.train.networks.transformer import Transformer
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if threads is None:
+            threads = max(1, min(THREADS_MOST, cores - 1))
+        if not 1 <= threads <= cores:
+            raise ValueError(f"threads must be from 1 to {cores}, the cores of this process, got {threads}")
+        return cls(Models.read(directory), mode=mode, steps=steps, threads=threads, precision=precision)
 
-        tokenizer = weights.load(directory / "tokenizer.safetensors", Tokenizer, TokenizerConfig)
-        transformer = weights.load(directory / "world.safetensors", Transformer, TransformerConfig)
-        return cls(channels_last(tokenizer), transformer, mode=mode, steps=steps)
+    def start(self, scene: Scene, seed: int, size: tuple[int, int] | None = None) -> Stream:
+        """A new stream of frames of one scene. With `size`, height and width in pixels, its programs are made now,
+        else when the first frame tells it."""
+        stream = Stream(self, scene, seed)
+        if size is not None:
+            stream.networks(*size)
+        return stream
 
-    def start(self, scene: Scene, seed: int) -> Stream:
-        """A new stream of frames of one scene."""
-        return Stream(self, scene, seed)
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What the transformer is told of one frame, and its latents (N, C) once they are made."""
 
-def channels_last(module: Any) -> Any:
-    """Convolutions on two cores run fastest in this layout."""
-    import torch
-
-    return module.to(memory_format=torch.channels_last)
+    camera: Camera
+    position: float
+    rays: NDArray[np.float32]
+    features: NDArray[np.float32]
+    latents: NDArray[np.float32]
 
 
 class Stream:
     """One film being made: remembers its past frames in a rolling cache. Same scene, seed and guides, same bits."""
 
     def __init__(self, generator: Generator, scene: Scene, seed: int) -> None:
-        import torch
-
-        from elsewhere.model.train.networks.transformer import Cache
-
-        self.generator = generator
-        self.scene = scene
-        self.seed = seed
+        self.generator, self.scene, self.seed = generator, scene, seed
         self.scale = scene_scale(scene)
         self.frame_number = 0
-        self.cache = Cache()
         self.first: Camera | None = None
-        self.past: dict[str, Any] | None = None
-        config = generator.transformer.config
-        self.text = torch.from_numpy(token_ids(scene, config.vocabulary, config.text_length))[None]
+        self.past: Told | None = None
+        self._networks: Networks | None = None
+        self._opening = threading.Lock()
+
+    def networks(self, height: int, width: int) -> Networks:
+        """This stream's networks, made by its first frame. All frames of a stream have one size."""
+        with self._opening:  # one thread may prepare a frame while another one paints
+            if self._networks is None:
+                networks = self.generator.workshop.networks(height, width)
+                config = self.generator.models.transformer
+                words = token_ids(self.scene, config.vocabulary, config.text_length)
+                for name, values in zip(("keys", "values"), self.generator.models.tables.text(words), strict=True):
+                    networks.step.write(f"text {name}", values)
+                self._networks = networks
+        if self._networks.size != (height, width):
+            raise ValueError(f"this stream has pictures of {self._networks.size} pixels, got {(height, width)}")
+        return self._networks
 
     def frame(
         self,
@@ -87,87 +128,74 @@ class Stream:
         camera: Camera,
         *,
         position: float | None = None,
-        prepared: tuple[Any, Any] | None = None,
+        prepared: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The next picture: display RGB (H, W, 3) uint8 and depth (H, W) float32 in metres.
 
         H and W are multiples of 16. `position` is the frame's time in 1/24 s; by default one more than the last.
         `prepared` is what `prepare` gave for this guide, perhaps in another thread.
         """
-        import torch
-
-        with torch.inference_mode():
-            planes, coarse = prepared or self.prepare(guide, stage)
-            latents = self.sample(self.tell(coarse, camera, position))
-            picture = self.generator.tokenizer.decoder(latents.contiguous(memory_format=torch.channels_last), planes)[
-                0
-            ].numpy()
+        planes, features = prepared or self.prepare(guide, stage)
+        networks = self.networks(*planes.shape[:2])
+        told = self.tell(features, camera, position)
+        self.past = self.sample(networks, told)
         self.frame_number += 1
-        rgb = np.rint(np.clip(picture[:3], 0.0, 1.0) * 255.0).astype(np.uint8).transpose(1, 2, 0)
+        picture = networks.picture(self.past.latents, planes)
+        rgb = np.rint(np.clip(picture[..., :3], 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
         if self.generator.mode == "grounded":
-            return np.ascontiguousarray(rgb), guide.depth
-        return np.ascontiguousarray(rgb), disparity_to_depth(np.clip(picture[3], 0.0, 1.0), self.scale)
+            return rgb, guide.depth
+        return rgb, disparity_to_depth(np.clip(picture[..., 3], 0.0, 1.0), self.scale)
 
-    def prepare(self, guide: Guide, stage: Stage) -> tuple[Any, Any]:
-        """Planes (1, P, H, W) for the decoder and their quarter-size means (1, 1, P, H/4, W/4); zeros in a dream."""
-        import torch
-        from torch.nn import functional
-
+    def prepare(self, guide: Guide, stage: Stage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Planes (H, W, P) for the decoder, zeros in a dream, and what the transformer sees of them (N, D)."""
+        height, width = guide.depth.shape
         if self.generator.mode == "dream":
-            planes = torch.zeros(1, len(PLANES), *guide.depth.shape)
+            planes = np.zeros((height, width, len(PLANES)), np.float32)
         else:
-            planes = torch.from_numpy(guide_planes(guide, stage))[None]
-        planes = planes.contiguous(memory_format=torch.channels_last)
-        return planes, functional.avg_pool2d(planes, 4)[None]
+            planes = np.ascontiguousarray(np.moveaxis(guide_planes(guide, stage), 0, -1))
+        return planes, self.networks(height, width).features(planes)
 
-    def tell(self, coarse: Any, camera: Camera, position: float | None) -> dict[str, Any]:
-        """What the transformer is told of the new frame."""
-        import torch
-
+    def tell(self, features: NDArray[np.float32], camera: Camera, position: float | None) -> Told:
+        """What the transformer is told of the new frame, whose latents begin as noise."""
         self.first = self.first or camera
-        last = self.past["camera"] if self.past else camera
+        last = self.past.camera if self.past else camera
         if position is None:
-            position = self.past["position"] + 1.0 if self.past else 0.0
-        rays = torch.from_numpy(token_rays(camera, self.first, last, self.scale))[None, None]
-        return {"coarse": coarse, "rays": rays, "camera": camera, "position": position}
+            position = self.past.position + 1.0 if self.past else 0.0
+        rays = token_rays(camera, self.first, last, self.scale)
+        return Told(camera=camera, position=position, rays=rays, features=features, latents=self.noise(0, camera))
 
-    def noise(self, purpose: int, shape: tuple[int, ...]) -> Any:
-        """Counter-based normal noise keyed by (seed, frame, purpose)."""
-        import torch
+    def noise(self, purpose: int, camera: Camera) -> NDArray[np.float32]:
+        """(N, C) normal noise keyed by (seed, frame, purpose)."""
+        channels = self.generator.models.transformer.latent_channels
+        return frame_noise(self.seed, self.frame_number, purpose, camera.height, camera.width, channels)
 
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, 4 * self.frame_number + purpose]))
-        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+    def sample(self, networks: Networks, told: Told) -> Told:
+        """The new frame with its clean latents, in `steps` shortcut steps.
 
-    def sample(self, told: dict[str, Any]) -> Any:
-        """Clean latents (1, C, h, w) of the new frame in `steps` shortcut steps.
-
-        The first evaluation also writes the last frame, slightly noised, into the cache.
+        Every evaluation sees the last frame, slightly noised, beside the new one, and keeps it in the cache: the same
+        each time, so that more than one evaluation changes nothing there.
         """
-        import torch
-
-        network, steps = self.generator.transformer, self.generator.steps
-        shape = (1, network.config.latent_channels, told["camera"].height // PATCH, told["camera"].width // PATCH)
-        x = self.noise(0, (1, *shape))
+        models, steps, step = self.generator.models, self.generator.steps, networks.step
+        past, x = self.past, told.latents
+        if past is not None:
+            noise = self.noise(1, told.camera)
+            old = np.float32(CONTEXT_LEVEL) * past.latents + np.float32(1.0 - CONTEXT_LEVEL) * noise
+        else:
+            # There is no past: what stands in for it is hidden.
+            past, old = told, np.zeros_like(x)
+        cosines, sines = models.tables.time_turns((past.position, told.position))
+        for name, values in (
+            ("rays", np.stack([past.rays, told.rays])),
+            ("features", np.stack([past.features, told.features])),
+            ("cosines", cosines),
+            ("sines", sines),
+            ("slot", np.int32(slot_of(models.transformer, max(self.frame_number - 1, 0)))),
+            ("visible", visible_slots(models.transformer, self.frame_number)),
+        ):
+            step.write(name, values)
         size = 1.0 / steps
         for number in range(steps):
-            frames = [told]
-            noisy, level, step = x, [number * size], [size]
-            if number == 0 and self.past:
-                frames = [self.past, told]
-                old = CONTEXT_LEVEL * self.past["latents"] + (1.0 - CONTEXT_LEVEL) * self.noise(1, shape)
-                noisy, level, step = torch.cat([old[None], x], dim=1), [CONTEXT_LEVEL, 0.0], [0.0, size]
-            made = network(
-                noisy,
-                torch.tensor([level]),
-                torch.tensor([step]),
-                torch.cat([f["coarse"] for f in frames], dim=1),
-                torch.cat([f["rays"] for f in frames], dim=1),
-                self.text,
-                torch.tensor([f["position"] for f in frames]),
-                self.cache,
-                len(frames) - 1,
-            )[:, -1:]
-            x = x + (made - x) * (size / (1.0 - number * size))
-        self.cache.keep(network.config.context)
-        self.past = told | {"latents": x[0]}
-        return x[0]
+            step.write("modulation", self.generator.modulations[number])
+            step.write("noisy", np.stack([old, x]))
+            x = x + (networks.evaluate() - x) * np.float32(size / (1.0 - number * size))
+        return Told(camera=told.camera, position=told.position, rays=told.rays, features=told.features, latents=x)

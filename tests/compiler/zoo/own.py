@@ -5,15 +5,22 @@ Shapes: N = 64 tokens of a frame, K = 6 heads, S = 9 cached frames (the sink and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elsewhere.model import weights
 from elsewhere.model.configuration import TokenizerConfig, TransformerConfig
-from elsewhere.model.generator import CONTEXT_LEVEL, Generator, Stream
+from elsewhere.model.generator import CONTEXT_LEVEL
+from elsewhere.model.train import weights
+from elsewhere.model.train.networks import transformer
 from elsewhere.model.train.networks.tokenizer import Tokenizer
 from elsewhere.model.train.networks.transformer import Cache, Transformer
+from elsewhere.model.train.painter import TorchGenerator, TorchStream
+from elsewhere.model.weights import DIRECTORY
 
 SIZE = 128
 """Pixels along a side."""
@@ -30,7 +37,7 @@ class RecordingTransformer(Transformer):
 
 
 class WorldStep(nn.Module):
-    """One frame as `Stream.sample` evaluates it: the last frame is remembered while the new one is predicted.
+    """One frame as `TorchStream.sample` evaluates it: the last frame is remembered while the new one is predicted.
 
     Inputs: noisy (1, 2, 16, 8, 8), level (1, 2), step (1, 2), planes (1, 2, 24, 32, 32), camera (1, 2, 64, 12),
     text (1, 24) int64, positions (2,), cached positions (9,), then for each of the three temporal layers its cached
@@ -61,13 +68,13 @@ class WorldStep(nn.Module):
 
 
 def tokenizer() -> Tokenizer:
-    loaded = weights.load(weights.DIRECTORY / "tokenizer.safetensors", Tokenizer, TokenizerConfig)
+    loaded = weights.load(DIRECTORY / "tokenizer.safetensors", Tokenizer, TokenizerConfig)
     assert isinstance(loaded, Tokenizer)
     return loaded
 
 
 def world_step() -> nn.Module:
-    network = weights.load(weights.DIRECTORY / "world.safetensors", RecordingTransformer, TransformerConfig)
+    network = weights.load(DIRECTORY / "world.safetensors", RecordingTransformer, TransformerConfig)
     assert isinstance(network, RecordingTransformer)
     return WorldStep(network)
 
@@ -136,6 +143,24 @@ def world_step_inputs(seed: int) -> tuple[Tensor, ...]:
     )
 
 
+@contextmanager
+def real_rotations() -> Iterator[None]:
+    """Within, the transformer's rotary embedding is written without complex numbers, for tools that have none."""
+
+    def turns(position: Tensor, pairs: int, base: float) -> Tensor:
+        angle = position[..., None] * base ** (-torch.arange(pairs, dtype=torch.float32) / pairs)
+        return torch.stack([angle.cos(), angle.sin()], dim=-2)
+
+    def rotate(x: Tensor, turn: Tensor) -> Tensor:
+        cosine, sine = turn.unbind(-2)
+        real, imaginary = x.unflatten(-1, (-1, 2)).unbind(-1)
+        turned = [real * cosine - imaginary * sine, real * sine + imaginary * cosine]
+        return torch.stack(turned, dim=-1).flatten(-2)
+
+    with patch.object(transformer, "turns", turns), patch.object(transformer, "rotate", rotate):
+        yield
+
+
 def recorded(count: int, prompt: str = PROMPT, seed: int = 0) -> dict[str, list[tuple[Tensor, ...]]]:
     """Inputs that a real film gives each network once its cache is full: `count` tuples a network.
 
@@ -148,8 +173,8 @@ def recorded(count: int, prompt: str = PROMPT, seed: int = 0) -> dict[str, list[
     scene = parse(prompt).scene
     world = World(scene, seed)
     stage = Stage(scene, world.swell, world.water_cell)
-    generator = Generator.load()
-    stream = Stream(generator, scene, seed)
+    generator = TorchGenerator.load()
+    stream = TorchStream(generator, scene, seed)
     found: dict[str, list[tuple[Tensor, ...]]] = {"world-step": [], "tokenizer-decoder": [], "tokenizer-encoder": []}
 
     def hear_step(_: nn.Module, given: tuple[object, ...]) -> None:

@@ -17,6 +17,22 @@ Weights = Mapping[str, NDArray[np.float32]]
 """Arrays by name, as training stored them: linear weights (N, K), convolution weights (O, C, …)."""
 
 
+Shapes = dict[str, tuple[int, ...]]
+"""Shapes of weights by name."""
+
+
+def linear_shapes(name: str, inner: int, outer: int) -> Shapes:
+    return {f"{name}.weight": (outer, inner), f"{name}.bias": (outer,)}
+
+
+def convolution_shapes(name: str, inner: int, outer: int, size: int = 3) -> Shapes:
+    return {f"{name}.weight": (outer, inner, size, size), f"{name}.bias": (outer,)}
+
+
+def residual_shapes(name: str, width: int) -> Shapes:
+    return convolution_shapes(f"{name}.first", width, width) | convolution_shapes(f"{name}.second", width, width)
+
+
 class Layers:
     """Appends layers to `builder`; a layer's `name` is its place in the model and the prefix of its weights."""
 

@@ -11,7 +11,7 @@ from elsewhere.compiler.importers import forms
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.model.configuration import PATCH, TokenizerConfig
-from elsewhere.model.graphs.layers import Layers, Weights
+from elsewhere.model.graphs.layers import Layers, Shapes, Weights, convolution_shapes, residual_shapes
 
 GREY = (0.5, 0.5, 0.5, 0.3)
 """Red, green, blue and disparity that a dream starts from."""
@@ -21,6 +21,29 @@ DISPARITY = 15
 SHUFFLE = 2
 SHUFFLED = 12
 """Channels that the head gets from half the resolution."""
+
+
+def tokenizer_shapes(config: TokenizerConfig) -> Shapes:
+    """Every weight that a file of this configuration holds."""
+    found: Shapes = {}
+    inner = 9
+    for name, outer in zip(("2", "4", "8", "16"), config.encoder_widths, strict=True):
+        found |= convolution_shapes(f"encoder.down{name}", inner, outer)
+        found |= residual_shapes(f"encoder.mix{name}", outer) if name != "2" else {}
+        inner = outer
+    found |= convolution_shapes("encoder.out", inner, config.latent_channels, 1)
+    a, b, c, d = config.decoder_widths
+    for name, inner, outer in (("2", config.planes, a), ("4", a, b), ("8", b, c), ("16", c, d)):
+        found |= convolution_shapes(f"decoder.guide{name}", inner, outer)
+    found |= convolution_shapes("decoder.latent", config.latent_channels, d)
+    for name, width in (("16.0", d), ("16.1", d), ("8.0", c), ("8.1", c), ("4.0", b), ("4.1", b), ("2", a)):
+        found |= residual_shapes(f"decoder.mix{name}", width)
+    for name, inner, outer in (("8", d, c), ("4", c, b), ("2", b, a), ("1", a, SHUFFLED * SHUFFLE**2)):
+        found |= convolution_shapes(f"decoder.up{name}", inner, outer, 1)
+    head = config.head_width
+    for name, inner, outer in (("1", SHUFFLED + config.planes, head), ("2", head, head), ("3", head, 4)):
+        found |= convolution_shapes(f"decoder.head{name}", inner, outer)
+    return found
 
 
 def base_picture(b: Builder, planes: int) -> int:

@@ -6,9 +6,10 @@ predicts the new frame's clean latents.
 
 The cache is state of the program: SINK + context + 1 slots, of which the last is the new frame's own and the others
 hold rotated keys of past frames in a ring behind the sink. A key's rotation depends on its own position alone, so
-it is rotated once. The ring has one slot more than frames are seen, and the mask hides it, so that an evaluation
-never reads a slot that it has written: running again with the same past gives the same, however many steps a
-frame takes. A hidden slot is also what lets one program serve the first frame, which has no past.
+it is rotated once. The ring has one slot more than the context, for the last frame itself: an evaluation overwrites
+only what it does not read, so that running again with the same past gives the same, however many steps a frame
+takes. Slots that are still empty, and for the first frame also its past, are hidden by a mask, so that one program
+serves every frame of a film.
 
 Channels of each head of queries and keys are permuted ahead so that a rotary pair (2i, 2i + 1) lies at
 (i, i + E/2): a common permutation changes no product of the two, and halves are dense.
@@ -28,7 +29,7 @@ from elsewhere.compiler.importers import forms
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.model.configuration import PATCH, TransformerConfig
-from elsewhere.model.graphs.layers import Layers, Weights
+from elsewhere.model.graphs.layers import Layers, Shapes, Weights, convolution_shapes, linear_shapes
 
 COARSE = 4
 """The transformer sees the guide at this fraction of the picture's size."""
@@ -40,6 +41,26 @@ SPACE, TIME, FEED = 0, 1, 2
 """Which of a block's three layers a modulation is for."""
 PLANE_BASE, TIME_BASE = 100.0, 1000.0
 LEVEL_CHANNELS = 128
+
+
+def transformer_shapes(config: TransformerConfig) -> Shapes:
+    """Every weight that a file of this configuration holds."""
+    d = config.width
+    found: Shapes = {"words.weight": (len(config.vocabulary) + 2, d)}
+    found |= linear_shapes("latent_in", config.latent_channels, d) | linear_shapes("camera_in", RAYS, d)
+    for name, inner, outer in (("0", config.planes, 64), ("2", 64, 96), ("4", 96, d)):
+        found |= convolution_shapes(f"guide_in.{name}", inner, outer)
+    found |= linear_shapes("level_in.0", 2 * LEVEL_CHANNELS, d) | linear_shapes("level_in.2", d, d)
+    found |= linear_shapes("modulation", d, 9 * d) | linear_shapes("out", d, config.latent_channels)
+    for i in range(config.layers):
+        found[f"blocks.{i}.modulation"] = (9, d)
+        for name, inner, outer in (
+            *(("space_in", d, 3 * d), ("text_in", d, 2 * d), ("space_out", d, d)),
+            *((("time_in", d, 3 * d), ("time_out", d, d)) if i in temporal_blocks(config) else ()),
+            *(("feed_in", d, 4 * d), ("feed_out", 2 * d, d)),
+        ):
+            found |= linear_shapes(f"blocks.{i}.{name}", inner, outer)
+    return found
 
 
 def slot_count(config: TransformerConfig) -> int:
@@ -294,13 +315,13 @@ class _Step:
             visible = b.narrow(visible, 0, FRAMES - 1, FRAMES)
         queries = self.rotated(queries, turns)
         queries, keys, values = (b.transpose(y, (1, 2, 0, 3)) for y in (queries, keys, values))
-        kept = [self.remembered(key_state(block), keys), self.remembered(value_state(block), values)]
-        seen = b.transpose(forms.attention(b, queries, *kept, visible), (2, 0, 1, 3))
+        keys, values = self.remembered(key_state(block), keys), self.remembered(value_state(block), values)
+        seen = b.transpose(forms.attention(b, queries, keys, values, visible), (2, 0, 1, 3))
         out = self.layers.linear(f"{name}.time_out", b.reshape(seen, b.shape(x)))
         return self.left(block, TIME, x, out)
 
     def remembered(self, name: str, y: int) -> int:
-        """The state `name` (N, K, S, E) with the past frame of y (N, K, T, E) in its slot and the new one in the last."""
+        """The state `name` (N, K, S, E) with the past frame of y (N, K, T, E) in its slot, the new one in the last."""
         b, slots = self.b, slot_count(self.config)
         state = b.input(name, "f32", (self.tokens, self.heads, slots, self.head_width))
         kept = b.update(state, b.narrow(y, 2, 0, 1), self.slot, 2)

@@ -6,12 +6,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from numba import njit
 
 from elsewhere.render import tile, water
 from elsewhere.render.guide import SCRATCH, aim
 from elsewhere.render.intersect import FAR, Geometry, blocked, closest
 from elsewhere.render.stage import Stage, _view
-from elsewhere.render.water import add_waves, water_normal
+from elsewhere.render.water import add_waves
+
+water_normal = njit(lambda s, x, z, footprint: water.water_normal(s, x, z, footprint))
 
 
 def _stage(scenes: ModuleType) -> tuple[Stage, Geometry]:

@@ -86,7 +86,7 @@ SCRATCH = OWN + 12 * RAYS
 
 
 class Picture(NamedTuple):
-    """The output arrays of the guide kernel, (H, W, …)."""
+    """The output arrays of the guide kernel, (H, W, …), zero at first."""
 
     albedo: NDArray[np.float32]
     normal: NDArray[np.float32]
@@ -120,9 +120,9 @@ def store(array, j, i, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def shift(before, i, j, x, y, z, w):  # type: ignore[no-untyped-def]
+def shift(lens, i, j, x, y, z, w):  # type: ignore[no-untyped-def]
     """Pixels that point (w = 1) or direction (w = 0) has moved since the previous instant, seen now at (i, j)."""
-    c = before.lens
+    c = lens
     if c[15] == 0.0:
         return 0.0, 0.0
     a = c[0] * x + c[1] * y + c[2] * z + c[3] * w
@@ -134,7 +134,7 @@ def shift(before, i, j, x, y, z, w):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def bed_look(g, s, mats, light, px, py, pz, dx, dy, dz, nx, ny, nz, footprint):  # type: ignore[no-untyped-def]
+def bed_look(s, mats, px, py, pz, dx, dy, dz, nx, ny, nz, footprint):  # type: ignore[no-untyped-def]
     """Colour (3) of clear water seen from above at p: the bed behind a length of water, by Beer and Lambert."""
     rx, ry, rz = refracted(dx, dy, dz, nx, ny, nz, 0.75)
     ry = min(ry, -0.05)
@@ -150,8 +150,8 @@ def bed_look(g, s, mats, light, px, py, pz, dx, dy, dz, nx, ny, nz, footprint): 
 
 
 @device
-def sky_pixel(out, light, before, j, i, dx, dy, dz):  # type: ignore[no-untyped-def]
-    """A pixel that sees no surface."""
+def sky_look(light, dx, dy, dz):  # type: ignore[no-untyped-def]
+    """Colour (3) of the sky with flat clouds and the sun's disc, and how dense the clouds are."""
     r, gr, b = sky_smooth(light, dx, dy, dz)
     density = cloud_density(light, dx, dy, dz)
     k = CLOUD_LIT
@@ -160,20 +160,7 @@ def sky_pixel(out, light, before, j, i, dx, dy, dz):  # type: ignore[no-untyped-
     gr += (0.5 * (light[k + 1] + light[q + 1]) - gr) * density
     b += (0.5 * (light[k + 2] + light[q + 2]) - b) * density
     disc = sun_disc(light, dx, dy, dz) * (1.0 - density)
-    store(out.lit, j, i, r + disc * light[DISC], gr + disc * light[DISC + 1], b + disc * light[DISC + 2])
-    store(out.albedo, j, i, 0.0, 0.0, 0.0)
-    store(out.normal, j, i, 0.0, 0.0, 0.0)
-    store(out.direct, j, i, 0.0, 0.0, 0.0)
-    store(out.mirror, j, i, 0.0, 0.0, 0.0)
-    store(out.reflect, j, i, 0.0, 0.0, 0.0)
-    out.depth[j, i] = math.inf
-    out.material[j, i] = -1
-    out.instance[j, i] = -1
-    out.roughness[j, i] = 0.0
-    out.clouds[j, i] = density
-    mx, my = shift(before, i, j, dx, dy, dz, 0.0)
-    out.motion[j, i, 0] = mx
-    out.motion[j, i, 1] = my
+    return r + disc * light[DISC], gr + disc * light[DISC + 1], b + disc * light[DISC + 2], density
 
 
 @device
@@ -267,7 +254,16 @@ def paint(out, g, s, mats, light, before, bodies, rays, row, column, ox, oy, oz,
             seen += 1 if instance == -2 else 0
             continue
         if t >= FAR:
-            sky_pixel(out, light, before, j, i, dx, dy, dz)
+            # All else of the sky is zero, as the arrays are.
+            r, gr, b, density = sky_look(light, dx, dy, dz)
+            store(out.lit, j, i, r, gr, b)
+            out.depth[j, i] = math.inf
+            out.material[j, i] = -1
+            out.instance[j, i] = -1
+            out.clouds[j, i] = density
+            mx, my = shift(before.lens, i, j, dx, dy, dz, 0.0)
+            out.motion[j, i, 0] = mx
+            out.motion[j, i, 1] = my
             continue
         px = ox + t * dx
         py = oy + t * dy
@@ -311,7 +307,7 @@ def paint(out, g, s, mats, light, before, bodies, rays, row, column, ox, oy, oz,
                 nz *= ny
                 r, gr, b = s.param[COLOR], s.param[COLOR + 1], s.param[COLOR + 2]
                 if s.param[CLARITY] * 4.0 > s.param[DEPTH]:
-                    r, gr, b = bed_look(g, s, mats, light, px, py, pz, dx, dy, dz, nx, ny, nz, footprint)
+                    r, gr, b = bed_look(s, mats, px, py, pz, dx, dy, dz, nx, ny, nz, footprint)
             else:
                 label = bodies
                 r, gr, b, nx, ny, nz = look_level(mats, material, px, py, pz, footprint)
@@ -355,15 +351,14 @@ def paint(out, g, s, mats, light, before, bodies, rays, row, column, ox, oy, oz,
         out.material[j, i] = material
         out.instance[j, i] = label
         out.roughness[j, i] = rough
-        out.clouds[j, i] = 0.0
-        mx, my = shift(before, i, j, qx, qy, qz, 1.0)
+        mx, my = shift(before.lens, i, j, qx, qy, qz, 1.0)
         out.motion[j, i, 0] = mx
         out.motion[j, i, 1] = my
     return some
 
 
 @device
-def expose(out, light, rays, row, column):  # type: ignore[no-untyped-def]
+def expose(direct, lit, light, rays, row, column):  # type: ignore[no-untyped-def]
     """Sun, ambient light and air on the pixels that see a surface."""
     sun_r, sun_g, sun_b = light[SUN_COLOR], light[SUN_COLOR + 1], light[SUN_COLOR + 2]
     sky_r, sky_g, sky_b = light[AMBIENT], light[AMBIENT + 1], light[AMBIENT + 2]
@@ -371,14 +366,14 @@ def expose(out, light, rays, row, column):  # type: ignore[no-untyped-def]
     for p in range(RAYS):
         j = row + p // SIDE
         i = column + p % SIDE
-        if rays[T + p] >= FAR or j >= out.depth.shape[0] or i >= out.depth.shape[1]:
+        if rays[T + p] >= FAR or j >= lit.shape[0] or i >= lit.shape[1]:
             continue
         share = rays[SHARE + p] * rays[OPEN + p]
         air = rays[AIR + p]
         haze = 1.0 - air
-        store(out.direct, j, i, share * sun_r, share * sun_g, share * sun_b)
+        store(direct, j, i, share * sun_r, share * sun_g, share * sun_b)
         store(
-            out.lit,
+            lit,
             j,
             i,
             rays[RED + p] * (share * sun_r + sky_r) * air + fog_r * haze,
@@ -414,4 +409,4 @@ def draw(out, g, s, mats, light, camera, before, bodies, rays, start, step):  # 
                 rays, g.bounds, g.links, g.leaf, g.triangles, g.to_body, g.box, g.info, g.slot, g.materials_of, g.clear,
                 lx, ly, lz,
             )  # fmt: skip
-        expose(out, light, rays, row, column)
+        expose(out.direct, out.lit, light, rays, row, column)

@@ -12,10 +12,13 @@ from typing import Any
 
 from numba import njit
 
-device: Callable[..., Any] = njit(nogil=True, error_model="numpy", _nrt=False)
+device: Callable[..., Any] = njit(nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True)
 """Decorator of a function that kernels call: no allocation, no strings, gathers only."""
-inlined: Callable[..., Any] = njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-"""The same for functions that take many arrays: a call would spend longer on its arguments than on its work."""
+inlined: Callable[..., Any] = njit(
+    nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True, no_cpython_wrapper=True, forceinline=True
+)
+"""The same for functions that take many arrays: a call would spend longer on its arguments than on its work. They
+can be called from kernels only, which saves the compiler a tenth of its time."""
 
 MASK = 0xFFFFFFFF
 UNIT = 1.0 / 4294967296.0

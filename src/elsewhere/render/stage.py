@@ -283,18 +283,18 @@ class Stage:
         h, w = camera.height, camera.width
         f = np.float32
         picture = Picture(
-            albedo=np.empty((h, w, 3), f),
-            normal=np.empty((h, w, 3), f),
-            depth=np.empty((h, w), f),
-            material=np.empty((h, w), np.int16),
-            instance=np.empty((h, w), np.int16),
-            motion=np.empty((h, w, 2), f),
-            direct=np.empty((h, w, 3), f),
-            lit=np.empty((h, w, 3), f),
-            mirror=np.empty((h, w, 3), f),
-            reflect=np.empty((h, w, 3), f),
-            roughness=np.empty((h, w), f),
-            clouds=np.empty((h, w), f),
+            albedo=np.zeros((h, w, 3), f),
+            normal=np.zeros((h, w, 3), f),
+            depth=np.zeros((h, w), f),
+            material=np.zeros((h, w), np.int16),
+            instance=np.zeros((h, w), np.int16),
+            motion=np.zeros((h, w, 2), f),
+            direct=np.zeros((h, w, 3), f),
+            lit=np.zeros((h, w, 3), f),
+            mirror=np.zeros((h, w, 3), f),
+            reflect=np.zeros((h, w, 3), f),
+            roughness=np.zeros((h, w), f),
+            clouds=np.zeros((h, w), f),
         )
         with self._lock:
             before = self._before(previous)

@@ -55,6 +55,9 @@ class Entry:
     precision: str
     node: int
     bytes: int
+    """Of buffers that it reads or writes."""
+    weights: int = 0
+    """Bytes of packed data that it reads."""
 
 
 @dataclass(slots=True)
@@ -75,6 +78,8 @@ class Program:
     machine: str
     blocks: tuple[tuple[int, int, int, int], ...] = ()
     """(offset, bytes, first, last step) of every buffer in the arena, for the report."""
+    meetings: tuple[int, ...] = ()
+    """Kernels before which all threads meet."""
 
 
 def assemble(lowered: Lowered, machine: Machine, threads: Sequence[int]) -> Program:
@@ -101,13 +106,16 @@ def assemble(lowered: Lowered, machine: Machine, threads: Sequence[int]) -> Prog
         for kernel in lowered.kernels
     ]
     schedules = {count: order.split(works, count) for count in threads}
-    barriers = {count: schedule.barriers for count, schedule in schedules.items()}
-    code = _code(lowered, machine, places, data_places, barriers)
+    # One code serves every number of threads: they meet wherever any of them must.
+    flags = [schedule.barriers for schedule in schedules.values()]
+    meetings = [any(each[index] for each in flags) for index in range(len(works))]
+    code = _code(lowered, machine, places, data_places, meetings)
     ranges = {count: np.array(schedule.ranges, np.int64) for count, schedule in schedules.items()}
     entries = tuple(
         Entry(
             k.key, k.kind, k.place, k.units, k.cost, k.multiplications, k.precision, k.node,
             sum(hi - lo for _, lo, hi in (*k.reads, *k.writes)),
+            sum(lowered.data[number].size for number in {a.number for a in k.arguments if a.kind == "data"}),
         )
         for k in lowered.kernels
     )
@@ -131,6 +139,7 @@ def assemble(lowered: Lowered, machine: Machine, threads: Sequence[int]) -> Prog
         entries=entries,
         machine=f"{machine.level} {machine.processor} {machine.features}",
         blocks=tuple((o + at, b.bytes, b.first, b.last) for o, b in zip(arena.offsets, blocks, strict=True)),
+        meetings=tuple(index for index, meets in enumerate(meetings) if meets),
     )
 
 
@@ -150,7 +159,7 @@ def _code(
     machine: Machine,
     places: dict[int, int],
     data_places: Sequence[int],
-    barriers: dict[int, tuple[bool, ...]],
+    meetings: Sequence[bool],
 ) -> bytes:
     module = ir.Module("network")
     functions: dict[str, ir.Function] = {}
@@ -168,8 +177,6 @@ def _code(
     count = len(lowered.kernels)
     mine = builder.gep(ranges, [builder.mul(thread, ir.Constant(I64, 2 * count))], source_etype=I64)
     several = builder.icmp_unsigned(">", threads, ir.Constant(I64, 1))
-    # One code serves every number of threads: they meet wherever any of them must.
-    meetings = [any(flags[index] for flags in barriers.values()) for index in range(count)]
     total = sum(meetings) + 1
     start = builder.mul(generation, builder.mul(threads, ir.Constant(I64, total)))
 

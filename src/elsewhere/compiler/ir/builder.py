@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.graph import Graph, Node
-from elsewhere.compiler.ir.operations import OPERATIONS, TypeRule
+from elsewhere.compiler.ir.operations import MAXIMUM_ELEMENTS, OPERATIONS, TypeRule
 from elsewhere.compiler.ir.types import Tensor, convert, numpy_dtype
-
-MAXIMUM_ELEMENTS = 2**31
-"""No tensor may be larger: offsets are checked once here instead of everywhere."""
 
 
 class Builder:
@@ -125,6 +122,8 @@ class Builder:
     def reduce(self, function: str, x: int, axes: Sequence[int]) -> int:
         """The axes stay with length 1."""
         rank = len(self.shape(x))
+        if not all(-rank <= a < rank for a in axes):
+            raise TypeRule(f"axes must be in {-rank}…{rank - 1}, got {tuple(axes)}")
         return self.add("reduce", (x,), function=function, axes=tuple(sorted(a % rank for a in axes)))
 
     def reshape(self, x: int, shape: Sequence[int]) -> int:
@@ -151,9 +150,10 @@ class Builder:
         return x if shape == self.shape(x) else self.add("broadcast", (x,), shape=shape)
 
     def concatenate(self, values: Sequence[int], axis: int) -> int:
-        return (
-            values[0] if len(values) == 1 else self.add("concatenate", values, axis=axis % len(self.shape(values[0])))
-        )
+        rank = len(self.shape(values[0]))
+        if not -rank <= axis < rank:
+            raise TypeRule(f"axis must be in {-rank}…{rank - 1}, got {axis}")
+        return values[0] if len(values) == 1 else self.add("concatenate", values, axis=axis % rank)
 
     def slice(self, x: int, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int] | None = None) -> int:
         steps = tuple(steps or (1,) * len(starts))
@@ -165,6 +165,8 @@ class Builder:
     def narrow(self, x: int, axis: int, start: int, stop: int, step: int = 1) -> int:
         """A slice of one axis."""
         shape = self.shape(x)
+        if not -len(shape) <= axis < len(shape):
+            raise TypeRule(f"axis must be in {-len(shape)}…{len(shape) - 1}, got {axis}")
         axis %= len(shape)
         starts, stops, steps = [0] * len(shape), list(shape), [1] * len(shape)
         starts[axis], stops[axis], steps[axis] = start, stop, step

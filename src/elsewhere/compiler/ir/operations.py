@@ -13,6 +13,9 @@ from typing import Any
 
 from elsewhere.compiler.ir.types import DTYPES, FLOATS, Tensor
 
+MAXIMUM_ELEMENTS = 2**31
+"""No tensor may be larger: offsets are checked once here instead of everywhere."""
+
 UNARY = (
     "abs",
     "ceil",
@@ -89,6 +92,7 @@ def _binary(types: Sequence[Tensor], attributes: Mapping[str, Any]) -> Tensor:
     _need(a == b, f"operands must have one type, got {a} and {b}")
     if function in ("and", "or"):
         _need(a.dtype == "i8", f"{function} takes truth values (i8), got {a}")
+    _need(function != "pow" or a.dtype in FLOATS, f"pow takes floats, got {a}")
     return Tensor("i8", a.shape) if function in COMPARE else a
 
 
@@ -200,6 +204,7 @@ def _pad(types: Sequence[Tensor], attributes: Mapping[str, Any]) -> Tensor:
 def _gather(types: Sequence[Tensor], attributes: Mapping[str, Any]) -> Tensor:
     data, indices = types
     _need(indices.dtype == "i32" and len(data.shape) >= 1, f"indices must be i32, got {indices}")
+    _need(data.shape[0] > 0, f"there is no row to gather in {data}")
     return Tensor(data.dtype, (*indices.shape, *data.shape[1:]))
 
 
@@ -207,9 +212,7 @@ def _pool(types: Sequence[Tensor], attributes: Mapping[str, Any]) -> Tensor:
     (x,), rank = types, len(types[0].shape) - 2
     window, stride, padding = attributes["window"], attributes["stride"], attributes["padding"]
     _need(attributes["function"] in POOL, f"function must be one of {POOL}, got {attributes['function']!r}")
-    _need(
-        rank >= 1 and len(window) == len(stride) == len(padding) == rank, f"one window, stride, padding an axis: {x}"
-    )
+    _need(rank >= 1 and len(window) == len(stride) == len(padding) == rank, f"one window, stride, padding an axis: {x}")
     _need(all(n >= 1 for n in (*window, *stride)), "windows and strides must be ≥ 1")
     _need(all(0 <= n < w for w, pair in zip(window, padding, strict=True) for n in pair), "padding must be < window")
     lengths = [window_length(x.shape[1 + i], window[i], stride[i], 1, *padding[i]) for i in range(rank)]

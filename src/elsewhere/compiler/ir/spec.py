@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from elsewhere.compiler.ir.graph import Graph, Node
-from elsewhere.compiler.ir.operations import OPERATIONS, TypeRule
+from elsewhere.compiler.ir.operations import MAXIMUM_ELEMENTS, OPERATIONS, TypeRule
 from elsewhere.compiler.ir.types import numpy_dtype
 
 PRIMITIVES = frozenset(OPERATIONS) - {"fused", "project"}
@@ -19,6 +20,36 @@ STAGES: dict[str, frozenset[str]] = {
     "body": PRIMITIVES - {"update"},
 }
 """Primitives that a graph may hold after importing, after fusion, and inside a fused region."""
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_is_integer, value))
+
+
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, tuple) and all(_are_integers(p) and len(p) == 2 for p in value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("axis", "groups", "index"), ("an integer", _is_integer)),
+    **dict.fromkeys(("dtype", "function", "key", "kind", "name"), ("a text", _is_text)),
+    **dict.fromkeys(
+        ("axes", "dilation", "high", "low", "permutation", "shape", "starts", "steps", "stops", "stride", "window"),
+        ("a tuple of integers", _are_integers),
+    ),
+    "padding": ("a tuple of pairs of integers", _are_pairs),
+    "value": ("a number", lambda v: _is_integer(v) or isinstance(v, float)),
+    "body": ("a graph", lambda v: isinstance(v, Graph)),
+}
+"""What every attribute must be: a graph may come from a file."""
 
 
 class SpecError(ValueError):
@@ -39,14 +70,22 @@ def _operand_count(graph: Graph, number: int, node: Node) -> str | None:
 
 def _attributes(graph: Graph, number: int, node: Node) -> str | None:
     missing = sorted(set(OPERATIONS[node.op].attributes) - set(node.attributes))
-    return f"attributes are missing: {missing}" if missing else None
+    if missing:
+        return f"attributes are missing: {missing}"
+    for name in OPERATIONS[node.op].attributes:
+        what, holds = ATTRIBUTES[name]
+        if not holds(node.attributes[name]):
+            return f"{name} must be {what}, is {str(node.attributes[name])[:80]!r}"
+    return None
 
 
 def _type(graph: Graph, number: int, node: Node) -> str | None:
     try:
         wanted = OPERATIONS[node.op].infer([graph.nodes[i].type for i in node.inputs], node.attributes)
-    except (TypeRule, TypeError, IndexError, KeyError) as error:
+    except (TypeRule, ArithmeticError, LookupError, TypeError, ValueError) as error:
         return str(error)
+    if wanted.size >= MAXIMUM_ELEMENTS:
+        return f"{wanted} has {MAXIMUM_ELEMENTS} elements or more"
     return f"its type must be {wanted}, is {node.type}" if wanted != node.type else None
 
 
@@ -66,8 +105,15 @@ def _body(graph: Graph, number: int, node: Node) -> str | None:
             check(node.attributes["body"], "body")
         except SpecError as error:
             return f"in its body: {error}"
-    if node.op == "project" and graph.nodes[node.inputs[0]].op != "fused":
-        return "projects something that is not a fused region"
+    if node.op == "project":
+        region = graph.nodes[node.inputs[0]]
+        if region.op != "fused":
+            return "projects something that is not a fused region"
+        body, index = region.attributes["body"], node.attributes["index"]
+        if not 0 <= index < len(body.outputs):
+            return f"the region has {len(body.outputs)} outputs, no number {index}"
+        if body.nodes[body.outputs[index][1]].type != node.type:
+            return f"output {index} of the region is {body.nodes[body.outputs[index][1]].type}"
     return None
 
 
@@ -99,6 +145,8 @@ def check(graph: Graph, stage: str) -> Graph:
         raise SpecError("two inputs have one name")
     if len({name for name, _ in graph.outputs}) != len(graph.outputs):
         raise SpecError("two outputs have one name")
+    if len({name for name, _ in graph.states}) != len(graph.states):
+        raise SpecError("two states have one name")
     for name, value in graph.states:
         if name not in names or graph.nodes[graph.inputs[name]].type != graph.nodes[value].type:
             raise SpecError(f"state {name!r} must be an input of its value's type")

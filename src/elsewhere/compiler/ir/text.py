@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.graph import Graph, Node
 from elsewhere.compiler.ir.operations import OPERATIONS
-from elsewhere.compiler.ir.types import Tensor, numpy_dtype
+from elsewhere.compiler.ir.types import Tensor, convert, numpy_dtype
 
 INLINE = 16
 """Constants of at most so many elements are written out."""
@@ -68,7 +68,7 @@ def _parse(lines: list[str], at: int, constants: dict[str, NDArray[Any]], depth:
             word = line.split(" ", 1)[0]
             if word in ends:
                 name, value = line[len(word) + 1 :].rsplit(" %", 1)
-                ends[word].append((json.loads(name), int(value)))
+                ends[word].append((str(json.loads(name)), int(value)))
                 continue
             node = _node(line, len(nodes))
             attributes = dict(node.attributes)
@@ -83,7 +83,7 @@ def _parse(lines: list[str], at: int, constants: dict[str, NDArray[Any]], depth:
                 found[attributes["key"]] = _data(node.type, attributes, constants)
                 attributes.pop("data", None)
             nodes.append(Node(node.op, node.inputs, node.type, attributes, node.place))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise TextError(f"line {at}: {error}") from error
     return Graph(tuple(nodes), tuple(ends["output"]), tuple(ends["state"]), found), at
 
@@ -107,6 +107,8 @@ def _data(type_: Tensor, attributes: Mapping[str, Any], constants: Mapping[str, 
     if "data" not in attributes:
         return constants[attributes["key"]]
     numbers = [float.fromhex(x) if isinstance(x, str) else x for x in attributes["data"]]
+    if type_.dtype == "bf16":
+        return convert(np.array(numbers, np.float32), "bf16").reshape(type_.shape)
     return np.array(numbers, numpy_dtype(type_.dtype)).reshape(type_.shape)
 
 

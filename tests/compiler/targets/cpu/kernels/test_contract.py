@@ -174,6 +174,8 @@ SHAPES = [
     convolution("f32", 8, 8, 20, 12),
     convolution("f32", 6, 12, 36, 24),
     convolution("f32", 4, 16, 12, 4, kernel=1),
+    convolution("f32", 3, 32, 20, 28),
+    convolution("f32", 3, 8, 8, 20),
     convolution("f32", 4, 10, 5, 33, stride=2, images=2),
     convolution("f32", 7, 7, 40, 64),
     convolution("f32", 3, 14, 24, 40, pitch=28),

@@ -52,6 +52,10 @@ Epilogue = Callable[[ir.IRBuilder, ir.Value, Place], None]
 """Takes a finished vector (f32, or int32 for 'i8') to where it belongs: scales, adds, rounds and stores."""
 
 
+AHEAD_BYTES = 4096
+"""How far ahead in a panel weights are asked for where each panel is used only once."""
+
+
 class Arithmetic:
     """One step of the contraction in the processor's instructions: how b and a are loaded and multiplied."""
 
@@ -139,7 +143,8 @@ class Generator:
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         tiling = self.tiling
         self.pitch = spec.columns if tiling.fold > 1 else tiling.panel_vectors * tiling.lanes
-        self.scratch = v.buffer(self.builder, v.I32, tiling.tile_rows * self.pitch)
+        # A last vector may be read past the last column, up to a power of two.
+        self.scratch = v.buffer(self.builder, v.I32, tiling.tile_rows * self.pitch + tiling.lanes)
         self.runs = self.table(module, f"{name}.taps") if len(tiling.runs) > 1 else None
 
     def table(self, module: ir.Module, name: str) -> ir.GlobalVariable:
@@ -185,6 +190,7 @@ class Generator:
         b_offset = builder.mul(matrix_offset, integer(columns * step_bytes))
         b_offset = builder.add(b_offset, builder.mul(panel, integer(panel_columns * step_bytes)))
         b = v.address(builder, self.b, b_offset, v.I8)
+        ahead = self.next_weights(b, inside)
         start = None
         if self.compensation is not None:
             offset = builder.mul(matrix_offset, integer(columns))
@@ -203,14 +209,14 @@ class Generator:
             lambda: self.choose(
                 len(wide_kinds) > 1,
                 is_last_panel,
-                lambda: self.call_tile(a, b, start, last_rows, last_vectors),
-                lambda: self.call_tile(a, b, start, last_rows, tiling.panel_vectors),
+                lambda: self.call_tile(a, b, ahead, start, last_rows, last_vectors),
+                lambda: self.call_tile(a, b, ahead, start, last_rows, tiling.panel_vectors),
             ),
             lambda: self.choose(
                 len(wide_kinds) > 1,
                 is_last_panel,
-                lambda: self.call_tile(a, b, start, tiling.tile_rows, last_vectors),
-                lambda: self.call_tile(a, b, start, tiling.tile_rows, tiling.panel_vectors),
+                lambda: self.call_tile(a, b, ahead, start, tiling.tile_rows, last_vectors),
+                lambda: self.call_tile(a, b, ahead, start, tiling.tile_rows, tiling.panel_vectors),
             ),
         )
         height = builder.select(is_last_row, integer(last_rows), integer(tiling.tile_rows))
@@ -229,24 +235,52 @@ class Generator:
             with if_false:
                 otherwise()
 
-    def call_tile(self, a: ir.Value, b: ir.Value, start: ir.Value | None, rows: int, wide: int) -> None:
+    def call_tile(
+        self, a: ir.Value, b: ir.Value, ahead: ir.Value | None, start: ir.Value | None, rows: int, wide: int
+    ) -> None:
         """Computes `rows` rows by `wide` vectors into the scratch buffer, in a function of its own.
 
         Inlined, the epilogue's constants would be kept in vector registers meanwhile, which the tile needs for itself.
         """
-        arguments = [a, b, self.scratch, *([] if start is None else [start])]
+        arguments = [a, b, self.scratch, *(optional for optional in (ahead, start) if optional is not None)]
         kind = ir.FunctionType(v.VOID, [v.POINTER] * len(arguments))
         function = ir.Function(self.function.module, kind, f"{self.function.name}.{rows}x{wide}")
         function.linkage = "internal"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
         outside, self.builder = self.builder, ir.IRBuilder(function.append_basic_block("entry"))
-        self.tile(*function.args[:3], function.args[3] if len(arguments) > 3 else None, rows, wide)
+        inner_a, inner_b, scratch, *rest = function.args
+        inner_start = rest.pop() if start is not None else None
+        self.tile(inner_a, inner_b, scratch, rest[0] if rest else None, inner_start, rows, wide)
         self.builder.ret_void()
         self.builder = outside
         self.builder.call(function, arguments)
 
-    def tile(self, a: ir.Value, b: ir.Value, scratch: ir.Value, start: ir.Value | None, rows: int, wide: int) -> None:
+    def next_weights(self, b: ir.Value, inside: ir.Value) -> ir.Value | None:
+        """What a tile asks the memory for, while it runs: its share of the panel after its own.
+
+        Weights rarely still lie in a near cache when their layer's turn comes again.
+        """
+        tiling, builder = self.tiling, self.builder
+        if tiling.panels == 1:
+            return None
+        if tiling.block_tiles == 1:
+            return v.address(builder, b, AHEAD_BYTES, v.I8, inbounds=False)
+        panel_bytes = tiling.panel_vectors * tiling.lanes * tiling.steps * len(tiling.runs) * tiling.cell_bytes
+        share = -(-panel_bytes // tiling.block_tiles // 64) * 64
+        offset = builder.add(builder.mul(inside, integer(share)), integer(panel_bytes))
+        return v.address(builder, b, offset, v.I8, inbounds=False)
+
+    def tile(
+        self,
+        a: ir.Value,
+        b: ir.Value,
+        scratch: ir.Value,
+        ahead: ir.Value | None,
+        start: ir.Value | None,
+        rows: int,
+        wide: int,
+    ) -> None:
         """The body of a tile's function. Rows share folded rows by `fold`."""
         tiling, builder, kind = self.tiling, self.builder, self.arithmetic.accumulator
         folded = rows // tiling.fold
@@ -270,6 +304,8 @@ class Generator:
             def step(k: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
                 k_a = v.address(builder, here_a, builder.mul(k, integer(tiling.group * self.element)), v.I8)
                 k_b = v.address(builder, here_b, builder.mul(k, integer(row_bytes)), v.I8)
+                if ahead is not None:
+                    self.prefetch(ahead, builder.add(builder.mul(index, integer(tiling.steps)), k), wide)
                 return self.step(k_a, k_b, carried, rows, wide)
 
             return loop(builder, 0, tiling.steps, step, carried, name="k")
@@ -279,6 +315,19 @@ class Generator:
             row, n = divmod(index, wide)
             place = row * tiling.fold * self.pitch + n * tiling.lanes
             builder.store(total, v.address(builder, scratch, place, kind.element), align=4)
+
+    def prefetch(self, ahead: ir.Value, step: ir.Value, wide: int) -> None:
+        """Asks for as many lines as each step must, so that all tiles of a block ask for a panel together."""
+        lines = -(-wide // self.tiling.block_tiles)
+        line_bytes = 64
+        # Into the second-level cache; where the panel is the tile's own, into the first.
+        near = 3 if self.tiling.block_tiles == 1 else 2
+        hints = [ir.Constant(v.I32, hint) for hint in (0, near, 1)]
+        here = self.builder.mul(step, integer(lines * line_bytes))
+        for line in range(lines):
+            place = self.builder.add(here, integer(line * line_bytes))
+            place = v.address(self.builder, ahead, place, v.I8, inbounds=False)
+            v.intrinsic(self.builder, "llvm.prefetch.p0", v.VOID, [place, *hints])
 
     def step(self, a: ir.Value, b: ir.Value, totals: list[ir.Value], rows: int, wide: int) -> list[ir.Value]:
         """All multiplications of one group along k."""
@@ -293,11 +342,20 @@ class Generator:
                 arithmetic.load_a(builder, v.address(builder, a, (folded * tiling.fold + inside) * stride, v.I8))
                 for inside in range(tiling.fold)
             ]
+            if tiling.fold > 1 and self.machine.level == "avx512":
+                lone = [self.hold(value) for value in lone]
             for n in range(wide):
                 place = next(places)
                 a_vector = arithmetic.prepare_a(builder, self.blend(lone, n))
                 results[place] = arithmetic.multiply(builder, results[place], a_vector, b_vectors[n])
         return results
+
+    def hold(self, value: ir.Value) -> ir.Value:
+        """`value` in a register. Without the fence LLVM blends straight from memory, and loads become the bound."""
+        real = v.vector(v.F32, self.tiling.lanes)
+        held = self.builder.bitcast(value, real)
+        held = v.intrinsic(self.builder, f"llvm.arithmetic.fence.{v.suffix(real)}", real, [held])
+        return self.builder.bitcast(held, value.type)
 
     def blend(self, lone: list[ir.Value], n: int) -> ir.Value:
         """The rows' a in vector `n` of a folded panel: lane by lane that of the row the lane belongs to."""

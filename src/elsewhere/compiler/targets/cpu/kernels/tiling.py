@@ -15,6 +15,12 @@ ELEMENT_BYTES = {"f32": 4, "bf16": 2, "i8": 1}
 BLOCK_BYTES = 256 * 1024
 """How much of the left operand is passed over with one panel before the next: a part of the second-level cache."""
 
+PANEL_BYTES = 36 * 1024
+"""A panel up to this size stays in the first-level cache beside what is read of the left operand."""
+
+FAR_BYTES = 40
+"""Bytes each cycle of a panel that comes from the second-level cache."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
@@ -118,21 +124,12 @@ def join_taps(taps: tuple[int, ...], depth: int) -> tuple[tuple[int, ...], int]:
     return taps, depth
 
 
-def spare_registers(precision: str, machine: Machine, vectors: int) -> int:
-    """Registers a step needs beside the accumulators: a panel row of b, one a, and what widening takes."""
+def spare_registers(precision: str, machine: Machine, vectors: int, fold: int) -> int:
+    """Registers a step needs beside the accumulators: a panel row of b, a, blends of a, and what widening takes."""
     if precision == "bf16" and not machine.dot_bf16:
-        return 4 + (1 if machine.registers < 32 else vectors)
-    if precision == "i8" and not machine.dot_int8:
-        return vectors + 2
-    if precision == "f32" and machine.level == "portable":
-        return vectors + 2
-    return vectors + 1
-
-
-def tile_cycles(rows: int, vectors: int, steps: int, latency: int = 5) -> float:
-    """About how long a tile takes: multiplications and loads are two each cycle, and a chain cannot hurry."""
-    step = max(rows * vectors / 2, (rows + vectors) / 2 + 0.25, latency)
-    return step * steps + 20 + rows * vectors * 3
+        return 4 + (1 if machine.registers < 32 else vectors) + fold
+    products = (precision == "i8" and not machine.dot_int8) or (precision == "f32" and machine.level == "portable")
+    return vectors + (1 if fold == 1 else fold + 1) + int(products)
 
 
 @cache
@@ -153,7 +150,7 @@ def tile(spec: Contract, machine: Machine) -> Tiling:
             if fold > 1 and wide != vectors:
                 continue
             for high in range(1, min(width // fold, machine.registers) + 1):
-                if high * wide + spare_registers(spec.precision, machine, wide) > machine.registers:
+                if high * wide + spare_registers(spec.precision, machine, wide, fold) > machine.registers:
                     break
                 tiling = Tiling(
                     group=group,
@@ -168,7 +165,9 @@ def tile(spec: Contract, machine: Machine) -> Tiling:
                     runs=runs,
                     steps=steps,
                 )
-                cost = sum(cost * count for cost, count in unit_kinds(spec, tiling))
+                kinds = unit_kinds(spec, tiling)
+                # Every kind is code to compile: worth it only from a gain of a hundredth.
+                cost = sum(cost * count for cost, count in kinds) * (1 + 0.01 * len(kinds))
                 if best is None or cost < best[0]:
                     best = cost, tiling
     assert best is not None
@@ -189,11 +188,17 @@ def unit_kinds(spec: Contract, tiling: Tiling) -> list[tuple[float, int]]:
 
 
 def tile_cost(tiling: Tiling, rows: int, vectors: int, steps: int) -> float:
-    """Estimated cycles of a tile of `rows` rows (each a part of a folded row) by `vectors` vectors."""
+    """Estimated cycles of a tile of `rows` rows (each a part of a folded row) by `vectors` vectors.
+
+    Multiplications and loads are two each cycle, blends have their own units, and a chain of sums cannot hurry.
+    """
     folded = rows // tiling.fold
-    mixed = (tiling.fold - 1) * folded  # each border between rows inside a vector is a load and a blend more
-    step = max(folded * vectors / 2, (rows + vectors + mixed) / 2 + 0.25, 5.0)
-    return step * steps + 20 + rows * vectors * 3 / tiling.fold
+    blends = (tiling.fold - 1) * folded
+    step = max(folded * vectors / 2, (rows + vectors) / 2 + 0.25, (folded * vectors + blends) / 4, 5.0)
+    row_bytes = vectors * tiling.lanes * tiling.cell_bytes
+    if row_bytes * steps > PANEL_BYTES:
+        step = max(step, row_bytes / FAR_BYTES)
+    return step * steps + 30 + rows * vectors * 2 / tiling.fold
 
 
 def block_tiles(spec: Contract, tiling: Tiling) -> int:

@@ -17,20 +17,24 @@ from elsewhere.render.noise import device, inlined, sine
 from elsewhere.render.tile import OWN, RAYS
 
 KIND, OUTLINE, HALF_X, HALF_Z, LOW, HIGH, DEPTH, CLARITY, COLOR, MATERIAL = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11
-BED, SWELL_WAVES, CHOP = 12, 13, 14
+BED, SWELL_WAVES, CHOP, CELLS_X, CELLS_Z, SLOPE = 12, 13, 14, 15, 16, 17
 NOTHING, GROUND, WATER = 0, 1, 2
 OPEN, DISC, BOX = 0, 1, 2
-SIZE = 16
+SIZE = 18
 WATER_X, WATER_Z, WIDTH, SLOPE_X, SLOPE_Z, LOST = (OWN + k * RAYS for k in range(6))
 """A tile's places on water, one after the other: where, how wide a pixel is there, and the waves (see `tile`)."""
 STEEP = 0.3
-"""Steepest slope that the march towards the surface allows for."""
+"""Steepest slope that the ways to the surface allow for; that of the field where it is less."""
+NEWTON = 8
+"""Most steps of the short way to the surface, which rays take that fall more steeply than it rises."""
+CLOSE = 2e-5
+"""How near to the surface the short way ends, as a share of the surface's range of heights."""
 
 
 class Surface(NamedTuple):
     """`field` (Z, X, 3) height in m and the two slopes without swell; `waves` (W, 5) amplitude m, wave vector
     rad/m, phase rad now, wave number, the swell's first and then ripples that only tilt the normal, by rising
-    wave number each; `param` (16,) see the constants of this file."""
+    wave number each; `param` (SIZE,) see the constants of this file."""
 
     field: NDArray[np.float32]
     waves: NDArray[np.float64]
@@ -73,15 +77,25 @@ def fill(field, height, waves, param, start, step):  # type: ignore[no-untyped-d
 
 @inlined
 def set_range(field, param):  # type: ignore[no-untyped-def]
-    """Lowest and highest level of the field, into `param`."""
+    """Lowest and highest level of the field, its cells per metre and its steepest slope, into `param`."""
     low = 0.0
     high = 0.0
+    across = 0.0
+    along = 0.0
     for j in range(field.shape[0]):
         for i in range(field.shape[1]):
-            low = min(low, float(field[j, i, 0]))
-            high = max(high, float(field[j, i, 0]))
+            level = float(field[j, i, 0])
+            low = min(low, level)
+            high = max(high, level)
+            across = max(across, abs(level - field[j, max(i - 1, 0), 0]))
+            along = max(along, abs(level - field[max(j - 1, 0), i, 0]))
     param[LOW] = low - 1e-5
     param[HIGH] = high + 1e-5
+    param[CELLS_X] = 0.5 * field.shape[1] / param[HALF_X]
+    param[CELLS_Z] = 0.5 * field.shape[0] / param[HALF_Z]
+    across *= param[CELLS_X]
+    along *= param[CELLS_Z]
+    param[SLOPE] = min(STEEP, math.sqrt(across * across + along * along) + 1e-3)
 
 
 @inlined
@@ -89,8 +103,8 @@ def cell_of(s, x, z):  # type: ignore[no-untyped-def]
     """Cell (row, column) whose corners surround (x, z), and where in it (0…1, 0…1)."""
     rows = s.field.shape[0]
     columns = s.field.shape[1]
-    u = (x / s.param[HALF_X] + 1.0) * 0.5 * columns - 0.5
-    v = (z / s.param[HALF_Z] + 1.0) * 0.5 * rows - 0.5
+    u = x * s.param[CELLS_X] + 0.5 * columns - 0.5
+    v = z * s.param[CELLS_Z] + 0.5 * rows - 0.5
     u = min(max(u, 0.0), columns - 1.001)
     v = min(max(v, 0.0), rows - 1.001)
     i = int(u)
@@ -164,9 +178,20 @@ def hit_surface(s, ox, oy, oz, dx, dy, dz, far):  # type: ignore[no-untyped-def]
         stop = min(stop, max(a, b))
     elif abs(oz) > hz:
         stop = -1.0
+    flow = s.param[SLOPE] * math.sqrt(dx * dx + dz * dz)
+    if start < stop and -dy > 1.25 * flow:
+        # There is one hit only, and each step to where a level surface would be brings it nearer.
+        t = min(max(flat, start), stop)
+        for _ in range(NEWTON):
+            f = oy + t * dy - level_at(s, ox + t * dx, oz + t * dz)
+            if abs(f) < CLOSE * (s.param[HIGH] - s.param[LOW]):
+                if start <= t <= stop and t < far:
+                    return t if inside(s, ox + t * dx, oz + t * dz) else FAR
+                break
+            t -= f / dy
     if start < stop:
-        # Steps that a surface no steeper than STEEP cannot be missed by.
-        rate = 1.0 / (STEEP * math.sqrt(dx * dx + dz * dz) - dy)
+        # Steps by which a surface no steeper than SLOPE cannot be missed.
+        rate = 1.0 / (flow - dy)
         tiny = 0.02 * (s.param[HIGH] - s.param[LOW])
         t0 = start
         f0 = oy + t0 * dy - level_at(s, ox + t0 * dx, oz + t0 * dz)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.ir.spec import check
 from elsewhere.compiler.passes.attention import fuse_attention
+from elsewhere.compiler.passes.concatenations import sink_concatenations
 from elsewhere.compiler.passes.dead import remove_dead
 from elsewhere.compiler.passes.fold import fold_constants
 from elsewhere.compiler.passes.fuse import fuse
@@ -57,6 +58,7 @@ def prepare(
     passes: list[tuple[str, Callable[[Graph], Graph], str]] = [
         ("fold_constants", fold_constants, "imported"),
         ("sink_transposes", sink_transposes, "imported"),
+        ("sink_concatenations", sink_concatenations, "imported"),
         ("fold_constants", fold_constants, "imported"),
         ("combine", combine, "imported"),
         ("remove_dead", remove_dead, "imported"),

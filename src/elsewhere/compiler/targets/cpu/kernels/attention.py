@@ -935,7 +935,7 @@ class Generator:
         first = 0
         ragged: set[int] = set()  # groups of keys from more than one segment, or past the last
         for source, keys, strides in zip(values, spec.segments, spec.value_strides, strict=True):
-            stride, element = strides[-1], v.MEMORY[spec.value_type]
+            stride = strides[-1]
             begin, end = -(-first // group), (first + keys) // group
 
             def turn(
@@ -947,6 +947,7 @@ class Generator:
             ) -> list[ir.Value]:
                 key = builder.sub(builder.mul(number, I64(group)), I64(first))
                 place = v.address(builder, source, builder.mul(key, I64(stride)), v.MEMORY[spec.value_type])
+                element = v.MEMORY[spec.value_type]
                 places = [v.address(builder, place, index * stride, element) for index in range(group)]
                 to = v.address(builder, target, builder.mul(number, I64(spec.value_width)), I32)
                 pack_group(places, to)

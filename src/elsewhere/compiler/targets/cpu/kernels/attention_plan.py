@@ -76,7 +76,7 @@ class Attention:
         for name in ("query_type", "key_type", "value_type", "out_type"):
             if getattr(self, name) not in TYPES:
                 raise ValueError(f"{name} must be one of {TYPES}, got {getattr(self, name)!r}")
-        if not 1 <= self.parts:
+        if self.parts < 1:
             raise ValueError(f"parts must be at least 1, got {self.parts}")
 
     @property

@@ -3,7 +3,7 @@
     0   8   magic
     8   4   version (little-endian, as all numbers)
     12  4   length of the header in bytes
-    16  32  SHA-256 of all that follows
+    16  32  SHA-256 of all else, the 16 bytes before it first
     48      header: JSON with the graph as text (`ir.text`), the place of every constant, metadata
     …       constants, raw, each at a multiple of 64; bf16 as the upper 2 bytes of f32
 
@@ -39,7 +39,8 @@ ALIGNMENT = 64
 HEADER_BYTES = 2**28
 """No header may be longer."""
 
-_PREFIX = struct.Struct("<8sII32s")
+_PREFIX = struct.Struct("<8sII")
+_DATA = _PREFIX.size + hashlib.sha256().digest_size
 _FILE = {"f32": "<f4", "bf16": "<u2", "f16": "<f2", "i8": "i1", "i32": "<i4"}
 
 
@@ -98,11 +99,12 @@ def save(
         raise ValueError(f"metadata must be what JSON can say: {error}") from error
     if len(header) > HEADER_BYTES:
         raise ValueError(f"a header of {len(header)} bytes is more than {HEADER_BYTES}")
-    header += b" " * (-(_PREFIX.size + len(header)) % ALIGNMENT)
-    digest = hashlib.sha256(header)
+    header += b" " * (-(_DATA + len(header)) % ALIGNMENT)
+    prefix = _PREFIX.pack(MAGIC, VERSION, len(header))
+    digest = hashlib.sha256(prefix + header)
     for block in blocks:
         digest.update(block)
-    _write(Path(path), [_PREFIX.pack(MAGIC, VERSION, len(header), digest.digest()), header, *blocks])
+    _write(Path(path), [prefix, digest.digest(), header, *blocks])
 
 
 def load(path: str | os.PathLike[str], *, verify: bool = True) -> ProgramFile:
@@ -112,7 +114,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> ProgramFile:
     """
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size < _PREFIX.size:
+        if size < _DATA:
             raise ProgramFileError(f"{Path(path).name} has {size} bytes: no program file, or its beginning is cut off")
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     return decode(data, Path(path).name, verify=verify)
@@ -121,17 +123,20 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> ProgramFile:
 def decode(data: memoryview | bytes, name: str = "the file", *, verify: bool = True) -> ProgramFile:
     """The content of a file's bytes. Arrays are views of `data`. Raises ProgramFileError."""
     data = memoryview(data).cast("B")
-    if len(data) < _PREFIX.size:
+    if len(data) < _DATA:
         raise ProgramFileError(f"{name} has {len(data)} bytes: no program file, or its beginning is cut off")
-    magic, version, length, digest = _PREFIX.unpack_from(data)
+    magic, version, length = _PREFIX.unpack_from(data)
     if magic != MAGIC:
         raise ProgramFileError(f"{name} is no program file of Elsewhere")
     if version != VERSION:
         raise ProgramFileError(f"{name} has version {version}; this release reads version {VERSION}: compile it again")
-    body = data[_PREFIX.size :]
+    body = data[_DATA:]
     if length > HEADER_BYTES or length > len(body):
         raise ProgramFileError(f"{name}: its header has {length} bytes, {len(body)} are left")
-    if verify and hashlib.sha256(body).digest() != digest:
+    digest = hashlib.sha256(data[: _PREFIX.size])
+    if verify:
+        digest.update(body)
+    if verify and digest.digest() != data[_PREFIX.size : _DATA]:
         raise ProgramFileError(f"{name} is damaged or cut off: its SHA-256 is another")
     try:
         header = json.loads(bytes(body[:length]))

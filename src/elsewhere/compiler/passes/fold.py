@@ -108,5 +108,5 @@ def _work(node: Node, data: list[NDArray[Any]]) -> int:
 
 
 def _constant(builder: Builder, data: NDArray[Any], type_: Tensor) -> int:
-    value = builder.constant(np.ascontiguousarray(_narrow(data, _repeated(data))), type_.dtype)
+    value = builder.constant(_narrow(data, _repeated(data)), type_.dtype)
     return builder.broadcast(value, type_.shape)

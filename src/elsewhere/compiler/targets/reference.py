@@ -181,8 +181,9 @@ def _convolution(node: Node, x: Array, w: Array) -> Array:
     parts = []
     for group in range(groups):
         part = views[(slice(None),) * (1 + rank) + (slice(group * inside, (group + 1) * inside),)]
-        flat = np.moveaxis(part, 1 + rank, -1).reshape(math_product(outer), -1)
-        weight = w[..., group * outside : (group + 1) * outside].reshape(-1, outside)
+        inner = math_product(w.shape[:-1])
+        flat = np.moveaxis(part, 1 + rank, -1).reshape(math_product(outer), inner)
+        weight = w[..., group * outside : (group + 1) * outside].reshape(inner, outside)
         parts.append(_product(flat, weight).reshape(*outer, outside))
     return np.concatenate(parts, axis=-1)
 

@@ -16,7 +16,7 @@ SIDE = 16
 """Tokens along one side of a frame: 256 tokens."""
 FRAMES_CACHED = 4
 """1,024 tokens."""
-LATENT_CHANNELS, ACTION_CHANNELS = 16, 8
+LATENT_CHANNELS, ACTION_CHANNELS, LEVEL_CHANNELS = 16, 8, 256
 
 
 def level_embedding(level_B: Tensor, width: int) -> Tensor:
@@ -129,15 +129,16 @@ class LoneBlock(nn.Module):
 class Dit(nn.Module):
     """A causal world model's step: 256 new tokens look at 1,024 cached ones and at each other.
 
-    Inputs: tokens (1, 256, 16), noise level (1,), action (1, 8), then for each layer its cached keys and values
-    (1, 6, 1024, 64). Outputs: clean tokens (1, 256, 16), then for each layer its new keys and values
-    (1, 6, 256, 64).
+    Inputs: tokens (1, 256, 16), cosines and sines of the noise level (1, 256), action (1, 8), then for each layer its
+    cached keys and values (1, 6, 1024, 64). A sampler has few levels and keeps their cosines, which bf16 arithmetic
+    inside of the network would make useless. Outputs: clean tokens (1, 256, 16), then for each layer its new keys
+    and values (1, 6, 256, 64).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.token_in = nn.Linear(LATENT_CHANNELS, WIDTH)
-        self.level_in = nn.Sequential(nn.Linear(256, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
+        self.level_in = nn.Sequential(nn.Linear(LEVEL_CHANNELS, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
         self.action_in = nn.Linear(ACTION_CHANNELS, WIDTH)
         self.blocks = nn.ModuleList(DitBlock() for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6, elementwise_affine=False)
@@ -148,7 +149,7 @@ class Dit(nn.Module):
         self.register_buffer("sine", sine)
 
     def forward(self, tokens: Tensor, level: Tensor, action: Tensor, *cached: Tensor) -> tuple[Tensor, ...]:
-        condition = self.level_in(level_embedding(level, 256)) + self.action_in(action)
+        condition = self.level_in(level) + self.action_in(action)
         x = self.token_in(tokens)
         new: list[Tensor] = []
         for index, block in enumerate(self.blocks):
@@ -206,7 +207,7 @@ def dit_d384_inputs(seed: int) -> tuple[Tensor, ...]:
         cached += [F.rms_norm(keys, (channels,)), torch.randn(keys.shape, generator=generator)]
     return (
         torch.randn(1, tokens, LATENT_CHANNELS, generator=generator),
-        torch.rand(1, generator=generator),
+        level_embedding(torch.rand(1, generator=generator), LEVEL_CHANNELS),
         torch.randn(1, ACTION_CHANNELS, generator=generator),
         *cached,
     )

@@ -1,0 +1,368 @@
+"""The same networks through every runtime that a user would pick, and through ours, on the same cores.
+
+    python benchmarks/runtimes.py --models dit-d384 world-step --json
+
+Each contender is a process of its own: its threads and its memory are its alone. First every setting of every
+runtime runs for a moment, and the fastest of each runtime and precision goes on (a runtime's own best settings are
+part of it). Then those are asked in turn for a burst of runs, round after round, so that whatever else the machine
+does falls on all of them. Batch 1, inputs already in place, outputs left where the runtime puts them.
+
+The error is the relative RMS error against the same network in double precision, over inputs that nobody calibrated
+on; the worst of a network's outputs counts. Needs `pip install '.[peers,test]'`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peak
+from contenders import Contender, load_arrays, relative_errors
+
+HERE = Path(__file__).resolve().parent
+MODELS = ("world-step", "dit-d384", "tokenizer-decoder", "resnet-50", "bert-base")
+CONVOLUTIONAL = ("tokenizer-decoder", "tokenizer-encoder", "resnet-18", "resnet-50", "unet", "mobilenet-v3-large")
+PRECISIONS = ("f32", "bf16", "int8")
+WAIT_SECONDS = 900.0
+"""How long a contender may take to build itself, inductor's autotuning included."""
+
+
+def candidates(network: str, precisions: list[str], have_bf16: bool) -> list[Contender]:
+    """Every setting that is tried."""
+    layouts = ["", "wide"] if network in CONVOLUTIONAL else [""]
+    if network == "world-step":
+        layouts = ["", "real"]  # rotations without complex numbers, which inductor makes no code for
+    cores = min(2, len(os.sched_getaffinity(0)))
+    found = []
+    for threads in sorted({1, cores}, reverse=True):
+        for layout in layouts:
+            found += [("eager", p, layout, threads) for p in ("f32", "bf16")]
+        # Inductor picks layouts by itself, and takes a minute or more to compile.
+        layout = layouts[-1]
+        found += [("torch.compile", p, layout, threads) for p in ("f32", "bf16")]
+        if threads == cores:
+            found += [("torch.compile", p, f"{layout} tuned".strip(), threads) for p in ("f32", "bf16")]
+        found += [("ONNX Runtime", p, "", threads) for p in ("f32", "int8")]
+        for source in ("onnx", "torch"):
+            found += [("OpenVINO", p, source, threads) for p in PRECISIONS]
+            if have_bf16:
+                found += [("OpenVINO", "int8", f"{source} rest-bf16", threads)]
+        found += [("elsewhere", p, source, threads) for p in PRECISIONS for source in ("onnx", "torch")]
+    return [
+        Contender(runtime=runtime, precision=precision, settings=settings, threads=threads)
+        for runtime, precision, settings, threads in found
+        if precision in precisions and (precision != "bf16" or have_bf16)
+    ]
+
+
+class Process:
+    """A contender that is running, or the reason why not."""
+
+    def __init__(self, network: str, contender: Contender, folder: Path) -> None:
+        self.contender = contender
+        self.times: list[int] = []
+        self.running_memory = 0.0
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(contender.threads),
+            "MKL_NUM_THREADS": str(contender.threads),
+            "PYTHONWARNINGS": "ignore",
+            "TRANSFORMERS_OFFLINE": "1",
+        }
+        command = [sys.executable, str(HERE / "contenders.py"), network, contender.to_json(), str(folder)]
+        self.log = (folder / f"{network}.log").open("ab")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment, text=True
+        )
+        self.first: dict[str, Any] = self.hear()
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout
+        import select
+
+        ready, _, _ = select.select([self.process.stdout], [], [], WAIT_SECONDS)
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            self.process.kill()
+            code = self.process.wait()
+            return {"failed": f"died with status {code}" if ready else f"gave no answer in {WAIT_SECONDS:.0f} s"}
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, **what: Any) -> dict[str, Any]:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    @property
+    def trouble(self) -> str | None:
+        return self.first.get("missing") or self.first.get("failed")
+
+    def run_for(self, seconds: float, least: int) -> list[int]:
+        answer = self.ask(do="times", seconds=seconds, least=least)
+        self.running_memory = answer.get("memory", 0.0)
+        return answer.get("times", [])
+
+    def stop(self) -> None:
+        if self.process.poll() is None and self.trouble is None:
+            assert self.process.stdin
+            self.process.stdin.write('{"do": "stop"}\n')
+            self.process.stdin.close()
+        self.process.wait()
+        self.log.close()
+
+
+class Turn:
+    """A file's lock for whoever else uses the machine by it: shared to prepare, exclusive to measure.
+
+    The exclusive lock is kept from one measurement to the next, for `longest` seconds, since others may wait long.
+    """
+
+    def __init__(self, path: Path | None, longest: float = 60.0) -> None:
+        self.file = path.open("a") if path else None
+        self.longest = longest
+        self.since: float | None = None
+
+    def prepare(self) -> None:
+        """What follows may run beside others."""
+        self.since = None
+        if self.file:
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+            fcntl.flock(self.file, fcntl.LOCK_SH)
+
+    def measure(self) -> None:
+        """What follows wants the machine for itself."""
+        now = time.monotonic()
+        if self.file is None or (self.since is not None and now - self.since < self.longest):
+            return
+        fcntl.flock(self.file, fcntl.LOCK_UN)
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.since = time.monotonic()
+
+    def end(self) -> None:
+        self.since = None
+        if self.file:
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+
+
+def start(network: str, contender: Contender, arguments: argparse.Namespace) -> Process:
+    """Builds a contender; what takes long to build does so beside others."""
+    if contender.runtime in ("torch.compile", "elsewhere"):
+        arguments.turn.prepare()
+    return Process(network, contender, arguments.folder)
+
+
+def choose(
+    network: str, arguments: argparse.Namespace, have_bf16: bool
+) -> tuple[list[Contender], list[dict[str, Any]]]:
+    """The fastest setting of each runtime, precision and rest of an int8 model, and what every setting took."""
+    best: dict[tuple[str, str, bool], tuple[float, Contender]] = {}
+    tried: list[dict[str, Any]] = []
+    for contender in candidates(network, arguments.precisions, have_bf16):
+        if arguments.runtimes and contender.runtime not in arguments.runtimes:
+            continue
+        process = start(network, contender, arguments)
+        entry: dict[str, Any] = {"contender": contender.label}
+        if process.trouble is None:
+            arguments.turn.measure()
+            spans = process.run_for(arguments.trial_seconds, 12)
+        if process.trouble is None and spans:
+            p50 = float(np.percentile(spans, 50)) / 1e6
+            entry |= {"p50_ms": round(p50, 4), "build_seconds": process.first["build_seconds"]}
+            key = (contender.runtime, contender.precision, "rest-bf16" in contender.settings)
+            # A setting has to be clearly faster than the simpler ones before it.
+            if key not in best or p50 < 0.97 * best[key][0]:
+                best[key] = (p50, contender)
+        else:
+            entry["trouble"] = process.trouble or "stopped answering"
+        process.stop()
+        tried.append(entry)
+        print("  tried", json.dumps(entry), file=sys.stderr, flush=True)
+    return [contender for _, contender in best.values()], tried
+
+
+def row_of(process: Process, arguments: argparse.Namespace, network: str) -> dict[str, Any]:
+    """The figures of one contender after all rounds."""
+    path = arguments.folder / f"{network}-made.npz"
+    process.ask(do="outputs", path=str(path))
+    wrong = relative_errors(load_arrays(path), load_arrays(arguments.folder / f"{network}-exact.npz"))
+    spans = np.array(process.times) / 1e6
+    p50, p99, p999 = (float(np.percentile(spans, q)) for q in (50, 99, 99.9))
+    contender = process.contender
+    return {
+        "runtime": contender.runtime,
+        "precision": contender.precision,
+        "settings": contender.settings,
+        "threads": contender.threads,
+        "p50_ms": round(p50, 4),
+        "p99_ms": round(p99, 4),
+        "p99.9_ms": round(p999, 4),
+        "min_ms": round(float(spans.min()), 4),
+        "jitter": round(p999 / p50, 3),
+        "runs": len(spans),
+        "error": float(f"{max(wrong):.3g}"),
+        "errors": [float(f"{e:.3g}") for e in wrong],
+        "memory_mb": round(process.first["memory"], 1),
+        "running_memory_mb": round(process.running_memory, 1),
+        "build_seconds": process.first["build_seconds"],
+    }
+
+
+def contest(network: str, arguments: argparse.Namespace, have_bf16: bool) -> dict[str, Any]:
+    """Everything about one network."""
+    made = arguments.folder / f"{network}.json"
+    if not made.exists():
+        command = [sys.executable, str(HERE / "peer_files.py"), str(arguments.folder), network]
+        arguments.turn.prepare()
+        with (arguments.folder / f"{network}.log").open("ab") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log)
+    said = json.loads(made.read_text(encoding="utf-8"))
+    chosen, tried = choose(network, arguments, have_bf16)
+    processes = [p for c in chosen if (p := start(network, c, arguments)).trouble is None]
+    for number in range(arguments.rounds):
+        arguments.turn.measure()
+        # Another order each round: nobody always runs after the same neighbour.
+        for process in processes[number % len(processes) :] + processes[: number % len(processes)]:
+            process.times += process.run_for(arguments.burst_seconds, 5)
+    arguments.turn.measure()
+    highest = arguments.peaks = higher(arguments.peaks, peak.measure())
+    arguments.turn.end()
+    rows = [row_of(process, arguments, network) for process in processes]
+    for process in processes:
+        process.stop()
+    rows.sort(key=lambda row: row["p50_ms"])
+    for row in rows:
+        top = highest.get(row["precision"], {}).get("giga_operations_per_second", {}).get(str(row["threads"]))
+        if top:
+            row["share_of_peak"] = round(said["operations"] / (row["p50_ms"] / 1e3) / (top * 1e9), 3)
+    return {"network": network, **said, "peak": highest, "rows": rows, "tried": tried, "verdict": verdict(rows)}
+
+
+def higher(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The higher of two measured peaks: whatever else the machine does can only lower one."""
+    key = "giga_operations_per_second"
+    return {
+        precision: entry | {key: {t: max(r, one.get(precision, entry)[key][t]) for t, r in entry[key].items()}}
+        for precision, entry in other.items()
+    }
+
+
+def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How many times faster ours is: than each peer at its precision, and than any peer with no larger error."""
+    mine = [row for row in rows if row["runtime"] == "elsewhere"]
+    peers = [row for row in rows if row["runtime"] != "elsewhere"]
+    fastest = {
+        precision: min((r for r in peers if r["precision"] == precision), key=lambda r: r["p50_ms"], default=None)
+        for precision in PRECISIONS
+    }
+    found: dict[str, Any] = {
+        "fastest_peer": {
+            precision: {key: row[key] for key in ("runtime", "settings", "threads", "p50_ms", "error")}
+            for precision, row in fastest.items()
+            if row
+        }
+    }
+    for own in mine:
+        # Below 1e-5 the order of a sum decides, not the runtime.
+        fair = [r["p50_ms"] for r in peers if r["error"] <= max(1.02 * own["error"], 1e-5)]
+        same = fastest[own["precision"]]
+        found[own["precision"]] = {
+            "against_any_with_no_larger_error": round(min(fair) / own["p50_ms"], 3) if fair else None,
+            "against_same_precision": round(same["p50_ms"] / own["p50_ms"], 3) if same else None,
+        }
+    return found
+
+
+def table(result: dict[str, Any]) -> str:
+    """The rows as text."""
+    columns = ("p50_ms", "p99_ms", "p99.9_ms", "min_ms", "jitter")
+    lines = [f"\n{result['network']}: {result['operations'] / 1e9:.2f} GFLOP, checked against {result['reference']}"]
+    head = f"{'runtime':<14}{'precision':<10}{'settings':<16}{'threads':>7}"
+    lines.append(
+        head + "".join(f"{c:>10}" for c in columns) + f"{'error':>10}{'of peak':>9}{'memory MB':>11}{'runs':>7}"
+    )
+    for row in result["rows"]:
+        share = f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else "–"
+        line = f"{row['runtime']:<14}{row['precision']:<10}{row['settings']:<16}{row['threads']:>7}"
+        line += "".join(f"{row[c]:>10.3f}" for c in columns)
+        lines.append(line + f"{row['error']:>10.1e}{share:>9}{row['memory_mb']:>11.0f}{row['runs']:>7}")
+    for what, why in result["failed"].items():
+        lines.append(f"  not possible: {what}: {why.splitlines()[0][:100]}")
+    return "\n".join(lines)
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("torch", "onnxruntime", "openvino", "nncf", "transformers", "numpy", "llvmlite"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def arguments_of() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), help="networks of the zoo")
+    parser.add_argument("--runtimes", nargs="+", default=[], help="only these")
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--burst-seconds", type=float, default=1.0, help="of each contender in each round")
+    parser.add_argument("--trial-seconds", type=float, default=1.0, help="of each setting before the rounds")
+    parser.add_argument("--folder", type=Path, help="keeps what peers read between runs")
+    parser.add_argument("--lock", type=Path, help="a file to lock while measuring")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        help="also write a file, by default in results/, where networks of earlier runs stay",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = arguments_of()
+    with tempfile.TemporaryDirectory() as temporary:
+        arguments.folder = arguments.folder or Path(temporary)
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        arguments.turn = Turn(arguments.lock)
+        hardware = peak.processor()
+        have_bf16 = any("bf16" in flag for flag in hardware["vector_extensions"])
+        print(f"{hardware['model']} family {hardware['family']}, {hardware['cores']} cores, "
+              f"{' '.join(hardware['vector_extensions'])}")  # fmt: skip
+        figures: dict[str, Any] = {
+            "machine": hardware | {"system": platform.system(), "date": time.strftime("%Y-%m-%d")},
+            "versions": versions(),
+            "networks": {},
+        }
+        arguments.turn.measure()
+        arguments.peaks = peak.measure()
+        for network in arguments.models:
+            result = contest(network, arguments, have_bf16)
+            figures["networks"][network] = result
+            print(table(result), flush=True)
+            print(json.dumps(result["verdict"], indent=2))
+    if arguments.json is not None:
+        name = "-".join([*hardware["model"].lower().split(), "family", hardware["family"]])
+        default = HERE / "results" / f"runtimes-{name}.json"
+        path = arguments.json if arguments.json != Path() else default
+        with contextlib.suppress(FileNotFoundError):
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            if earlier["machine"]["model"] == hardware["model"] and earlier["versions"] == figures["versions"]:
+                figures["networks"] = earlier["networks"] | figures["networks"]
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 
 import llvmlite.ir as ir
@@ -89,7 +89,7 @@ def attend(
         out = np.zeros((*spec.batch, spec.queries, spec.value_width), kinds[spec.out_type])
     inputs = [q, *k, *values, *([] if bias is None else [bias])]
     borders = [0, *splits, units(spec, machine)]
-    for begin, end in zip(borders, borders[1:], strict=False):
+    for begin, end in pairwise(borders):
         size = scratch_bytes(spec, machine)
         room = np.full(size + 64 + 64, 255, np.uint8)
         start = -room.ctypes.data % 64

@@ -18,18 +18,15 @@ import llvmlite.ir as ir
 from elsewhere.compiler.targets.cpu.kernels import mathematics
 from elsewhere.compiler.targets.cpu.kernels import vectors as v
 from elsewhere.compiler.targets.cpu.kernels.attention_few import emit_few
-from elsewhere.compiler.targets.cpu.kernels.attention_plan import Attention, Plan, plan, scratch_bytes, units
+from elsewhere.compiler.targets.cpu.kernels.attention_packing import Packing
+from elsewhere.compiler.targets.cpu.kernels.attention_plan import Attention, plan, scratch_bytes, units
+from elsewhere.compiler.targets.cpu.kernels.attention_words import MAGIC, four_bytes, transpose, two_bfloats
 from elsewhere.compiler.targets.cpu.kernels.loops import loop
-from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I8, I16, I32, I64, POINTER, VOID
+from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I32, I64, POINTER, VOID
 from elsewhere.compiler.targets.cpu.machine import Machine
 
 LOWEST = -1e30
 """The largest score before there was any. A query that sees no key keeps it, and gets zeros."""
-
-MAGIC = mathematics.MAGIC
-MAGIC_BITS = mathematics.MAGIC_BITS
-FOUR_MAGIC_BITS = MAGIC_BITS * 0x01010101 % 2**32
-"""What the magic numbers add up to when four bytes are shifted and added into a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,142 +43,14 @@ class Shape:
     """Words from one group of values to the next."""
 
 
-def transpose(builder: ir.IRBuilder, rows: Sequence[ir.Value]) -> list[ir.Value]:
-    """L vectors of L lanes, rows and columns exchanged, by log2 L rounds of interleaving halves."""
-    lanes = len(rows)
-    half = lanes // 2
-    low = [number for pair in ((i, lanes + i) for i in range(half)) for number in pair]
-    high = [number + half for number in low]
-    rows = list(rows)
-    for _ in range(lanes.bit_length() - 1):
-        pairs = [(rows[i], rows[i + half]) for i in range(half)]
-        rows = [v.shuffle(builder, a, b, order) for a, b in pairs for order in (low, high)]
-    return rows
-
-
-def unsigned_constant(value: int, lanes: int) -> ir.Constant:
-    """A 32-bit pattern in every lane."""
-    return v.constant(I32, value - 2**32 if value >= 2**31 else value, lanes)
-
-
-def four_bytes(builder: ir.IRBuilder, sums: Sequence[ir.Value]) -> ir.Value:
-    """Words of four bytes 0..255, each given as f32 number + MAGIC."""
-    lanes = sums[0].type.count
-    bits = [builder.bitcast(one, v.vector(I32, lanes)) for one in sums]
-    word = builder.sub(bits[0], unsigned_constant(FOUR_MAGIC_BITS, lanes))
-    for index, one in enumerate(bits[1:], 1):
-        word = builder.add(word, builder.shl(one, v.constant(I32, 8 * index, lanes)))
-    return word
-
-
-def two_bfloats(builder: ir.IRBuilder, low: ir.Value, high: ir.Value) -> ir.Value:
-    """Words of two bf16, to nearest, halves away from zero (the cheapest rounding)."""
-    lanes = low.type.count
-    half = v.constant(I32, 0x8000, lanes)
-    first, second = (builder.add(builder.bitcast(one, v.vector(I32, lanes)), half) for one in (low, high))
-    second = builder.and_(second, v.constant(I32, -65536, lanes))
-    return builder.or_(builder.lshr(first, v.constant(I32, 16, lanes)), second)
-
-
-class Words:
-    """Products of words in the processor's instructions."""
-
-    def __init__(self, precision: str, machine: Machine, lanes: int) -> None:
-        self.precision, self.machine, self.lanes = precision, machine, lanes
-        self.word = F32 if precision == "f32" else I32
-        self.accumulator = v.vector(I32 if precision == "i8" else F32, lanes)
-
-    def load(self, builder: ir.IRBuilder, pointer: ir.Value, offset: ir.Value | int) -> tuple[ir.Value, ...]:
-        """A vector of words (unsigned bytes for 'i8')."""
-        return self.prepare(builder, v.load_plain(builder, pointer, offset, self.word, self.lanes), signed=False)
-
-    def broadcast(self, builder: ir.IRBuilder, pointer: ir.Value, offset: ir.Value | int) -> tuple[ir.Value, ...]:
-        """One word in every lane (signed bytes for 'i8')."""
-        word = builder.load(v.address(builder, pointer, offset, self.word), align=4, typ=self.word)
-        return self.prepare(builder, v.splat(builder, word, self.lanes), signed=True)
-
-    def prepare(self, builder: ir.IRBuilder, word: ir.Value, *, signed: bool) -> tuple[ir.Value, ...]:
-        lanes = self.lanes
-        if self.precision == "f32":
-            return (word,)
-        if self.precision == "bf16":
-            if self.machine.dot_bf16:
-                return (builder.bitcast(word, v.vector(v.BF16, 2 * lanes)),)
-            even = builder.shl(word, v.constant(I32, 16, lanes))
-            odd = builder.and_(word, v.constant(I32, -65536, lanes))
-            return builder.bitcast(even, self.accumulator), builder.bitcast(odd, self.accumulator)
-        if self.machine.dot_int8:
-            return (builder.bitcast(word, v.vector(I8, 4 * lanes)),)
-        # Bytes 0 and 2, and 1 and 3, as 16-bit numbers: their products by pairs are exact.
-        wide = builder.bitcast(word, v.vector(I16, 2 * lanes))
-        eight = v.constant(I16, 8, 2 * lanes)
-        if signed:
-            return builder.ashr(builder.shl(wide, eight), eight), builder.ashr(wide, eight)
-        return builder.and_(wide, v.constant(I16, 255, 2 * lanes)), builder.lshr(wide, eight)
-
-    def multiply(
-        self, builder: ir.IRBuilder, total: ir.Value, a: tuple[ir.Value, ...], b: tuple[ir.Value, ...]
-    ) -> ir.Value:
-        """total + a·b, where a came from `load` and b from `broadcast`."""
-        kind, bits = self.accumulator, 32 * self.lanes
-        if self.precision == "i8" and self.machine.dot_int8:
-            return v.intrinsic(builder, f"llvm.x86.avx512.vpdpbusd.{bits}", kind, [total, a[0], b[0]])
-        if self.precision == "bf16" and self.machine.dot_bf16:
-            return v.intrinsic(builder, f"llvm.x86.avx512bf16.dpbf16ps.{bits}", kind, [total, a[0], b[0]])
-        for left, right in zip(a, b, strict=True):
-            if self.precision == "i8":
-                total = builder.add(total, self.add_pairs(builder, left, right))
-            else:
-                total = v.multiply_add(builder, self.machine, left, right, total)
-        return total
-
-    def add_pairs(self, builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
-        """Sums of the products of neighbouring 16-bit numbers, written so that LLVM finds `pmaddwd`."""
-        wide = v.vector(I32, 2 * self.lanes)
-        products = builder.mul(builder.sext(left, wide), builder.sext(right, wide))
-        even, odd = (v.shuffle(builder, products, None, range(first, 2 * self.lanes, 2)) for first in (0, 1))
-        return builder.add(even, odd)
-
-
-class Generator:
+class Generator(Packing):
     """Emits one attention."""
 
     def __init__(self, module: ir.Module, name: str, spec: Attention, machine: Machine) -> None:
-        self.module, self.name, self.spec, self.machine = module, name, spec, machine
-        self.plan: Plan = plan(spec, machine)
-        self.lanes = self.plan.lanes
-        self.words = Words(self.plan.precision, machine, self.lanes)
+        super().__init__(spec, machine)
+        self.module, self.name = module, name
         self.single = sum(len(lengths) for lengths in self.plan.chunks) == 1
-        self.real, self.integers = v.vector(F32, self.lanes), v.vector(I32, self.lanes)
         self.chunk_functions: dict[Shape, ir.Function] = {}
-        self.fused = spec.scale * mathematics.LOG2_E
-        """Scores are kept as exponents of two."""
-
-    # Small helpers.
-
-    def number(self, value: float) -> ir.Constant:
-        return v.constant(F32, value, self.lanes)
-
-    def part(self, builder: ir.IRBuilder, scratch: ir.Value, name: str) -> ir.Value:
-        """Pointer to a part of the scratch memory."""
-        return v.address(builder, scratch, self.plan.offsets[name], I8)
-
-    def vector_at(self, builder: ir.IRBuilder, index: ir.Value | int, vectors: int, which: int) -> ir.Value | int:
-        """Offset in words of vector `which` of row `index`, in an array of rows of `vectors` vectors."""
-        if isinstance(index, int):
-            return (index * vectors + which) * self.lanes
-        row = builder.mul(index, I64(vectors * self.lanes))
-        return builder.add(row, I64(which * self.lanes)) if which else row
-
-    def load(self, builder: ir.IRBuilder, pointer: ir.Value, offset: ir.Value | int) -> ir.Value:
-        return v.load_plain(builder, pointer, offset, F32, self.lanes)
-
-    def fma(self, builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-        return v.multiply_add(builder, self.machine, x, y, z)
-
-    def larger(self, builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-        """max(x, y) in one instruction; y where x is NaN."""
-        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
     def internal(self, name: str, arguments: Sequence[ir.Type]) -> tuple[ir.Function, ir.IRBuilder]:
         """A function of this module alone, kept apart so that compile time grows only with what differs."""
@@ -371,88 +240,6 @@ class Generator:
             raise ValueError(f"offset must be at least 0 for few keys, got {self.spec.offset}")
         loop(builder, 0, count, chunk, name="chunk")
 
-    def pack_queries(
-        self, builder: ir.IRBuilder, q: ir.Value, query: ir.Value, scratch: ir.Value, vectors: int, rows: int
-    ) -> None:
-        """Transposes queries into words [E / group][vectors][lanes], scaled so that scores are exponents of two."""
-        plan_, lanes = self.plan, self.lanes
-        target = self.part(builder, scratch, "queries")
-        # Transposed f32 numbers go straight to where they belong, or lie where the scores will be.
-        middle = target if plan_.precision == "f32" else self.part(builder, scratch, "scores")
-        factor = self.number(1.0 if plan_.precision == "i8" else self.fused)
-        padded = plan_.words * plan_.group
-        stride = self.spec.query_strides[-1]
-        base = v.address(builder, q, builder.mul(query, I64(stride)), v.MEMORY[self.spec.query_type])
-
-        for which in range(vectors):
-            valid_rows = min(lanes, rows - which * lanes)
-
-            def piece(start: ir.Value | int, valid: int, which: int = which, valid_rows: int = valid_rows) -> None:
-                taken = []
-                for lane in range(lanes):
-                    if lane >= valid_rows:
-                        taken.append(self.number(0.0))
-                        continue
-                    offset: ir.Value | int = (which * lanes + lane) * stride
-                    offset = offset + start if isinstance(start, int) else builder.add(start, I64(offset))
-                    row = v.load_vector(builder, self.machine, base, offset, self.spec.query_type, lanes, valid)
-                    taken.append(builder.fmul(row, factor))
-                for index, column in enumerate(transpose(builder, taken)):
-                    if isinstance(start, int) and start + index >= padded:
-                        break
-                    e = start + index if isinstance(start, int) else builder.add(start, I64(index))
-                    v.store_plain(builder, column, middle, self.vector_at(builder, e, vectors, which))
-
-            def turn(start: ir.Value, none: list[ir.Value], piece: Callable[..., None] = piece) -> list[ir.Value]:
-                piece(start, lanes)
-                return []
-
-            whole = self.spec.width - self.spec.width % lanes
-            loop(builder, 0, whole, turn, step=lanes, name="transpose")
-            if whole < self.spec.width:
-                piece(whole, self.spec.width - whole)
-        if plan_.precision != "f32":
-            self.narrow_queries(builder, middle, target, scratch, vectors)
-
-    def narrow_queries(
-        self, builder: ir.IRBuilder, middle: ir.Value, target: ir.Value, scratch: ir.Value, vectors: int
-    ) -> None:
-        """Transposed f32 queries to words of bf16 or int8, the latter with a scale per query."""
-        plan_ = self.plan
-        inverse: list[ir.Value] = []
-        if plan_.precision == "i8":
-
-            def grow(e: ir.Value, largest: list[ir.Value]) -> list[ir.Value]:
-                numbers = [
-                    self.load(builder, middle, self.vector_at(builder, e, vectors, which)) for which in range(vectors)
-                ]
-                sizes = [mathematics.absolute(builder, one, self.machine) for one in numbers]
-                return [self.larger(builder, size, old) for size, old in zip(sizes, largest, strict=True)]
-
-            largest = loop(builder, 0, self.spec.width, grow, [self.number(1e-30)] * vectors, name="largest")
-            multiplier = self.part(builder, scratch, "multiplier")
-            for which, one in enumerate(largest):
-                inverse.append(builder.fdiv(self.number(127.0), one))
-                scaled = builder.fmul(one, self.number(self.fused / 127))
-                v.store_plain(builder, scaled, multiplier, which * self.lanes)
-
-        def narrow(word: ir.Value, none: list[ir.Value]) -> list[ir.Value]:
-            e = builder.mul(word, I64(plan_.group))
-            for which in range(vectors):
-                numbers = [
-                    self.load(builder, middle, self.vector_at(builder, builder.add(e, I64(index)), vectors, which))
-                    for index in range(plan_.group)
-                ]
-                if plan_.precision == "bf16":
-                    packed = two_bfloats(builder, *numbers)
-                else:
-                    biased = self.number(MAGIC + v.BIAS)
-                    packed = four_bytes(builder, [self.fma(builder, one, inverse[which], biased) for one in numbers])
-                v.store_plain(builder, packed, target, self.vector_at(builder, word, vectors, which))
-            return []
-
-        loop(builder, 0, plan_.words, narrow, name="narrow")
-
     def finish(
         self, builder: ir.IRBuilder, out: ir.Value, query: ir.Value, scratch: ir.Value, vectors: int, rows: int
     ) -> None:
@@ -587,11 +374,13 @@ class Generator:
             steps = [v.constant(I32, range(w * self.lanes, (w + 1) * self.lanes), self.lanes) for w in range(vectors)]
             seen = [builder.add(v.splat(builder, ahead, self.lanes), step) for step in steps]
 
+        first = self.first_sums(builder, vectors, scratch)
+
         def one_tile(start: ir.Value, largest: list[ir.Value]) -> list[ir.Value]:
             start = builder.select(builder.icmp_signed("<", start, last), start, last)
             place = v.address(builder, k, builder.mul(start, I64(shape.key_stride)), I32)
             key = builder.add(start, position)
-            sums = self.tile_sums(builder, shape, place, queries, self.first_sums(builder, shape, key, scratch))
+            sums = self.tile_sums(builder, shape, place, queries, first * tile)
             for index in range(tile):
                 row = builder.add(start, I64(index))
                 for which in range(vectors):
@@ -614,35 +403,30 @@ class Generator:
 
         return loop(builder, 0, count, one_tile, largest, step=tile, name="scores")
 
-    def first_sums(self, builder: ir.IRBuilder, shape: Shape, key: ir.Value, scratch: ir.Value) -> list[ir.Value]:
-        """What scores start at: zero, or what undoes the bias of int8 queries (-128 times the sum of a key)."""
+    def first_sums(self, builder: ir.IRBuilder, vectors: int, scratch: ir.Value) -> list[ir.Value]:
+        """What the scores of a key start at: zero, or what undoes the bias of int8 keys."""
         if self.plan.precision != "i8":
-            return [ir.Constant(self.words.accumulator, [0.0] * self.lanes)] * (shape.key_tile * shape.vectors)
-        sums = self.part(builder, scratch, "key_sums")
-        first: list[ir.Value] = []
-        for index in range(shape.key_tile):
-            at = builder.add(key, I64(index))
-            first += [v.load_splat(builder, self.machine, sums, at, "i32", self.lanes)] * shape.vectors
-        return first
+            return [self.number(0.0)] * vectors
+        sums = self.part(builder, scratch, "query_sums")
+        return [v.load_plain(builder, sums, which * self.lanes, I32, self.lanes) for which in range(vectors)]
 
     def tile_sums(
         self, builder: ir.IRBuilder, shape: Shape, place: ir.Value, queries: ir.Value, sums: list[ir.Value]
     ) -> list[ir.Value]:
-        """Dot products of `key_tile` keys with a block of queries."""
+        """sums + dot products of `key_tile` keys with a block of queries."""
         vectors = shape.vectors
 
-        def step(word: ir.Value | int, sums: list[ir.Value]) -> list[ir.Value]:
-            a = [
-                self.words.load(builder, queries, self.vector_at(builder, word, vectors, which))
+        def step(word: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            q = [
+                self.words.load(builder, queries, self.vector_at(builder, word, vectors, which), signed=True)
                 for which in range(vectors)
             ]
             for index in range(shape.key_tile):
-                offset: ir.Value | int = index * shape.key_stride
-                offset = offset + word if isinstance(word, int) else builder.add(word, I64(offset))
-                b = self.words.broadcast(builder, place, offset)
+                offset = builder.add(word, I64(index * shape.key_stride))
+                k = self.words.broadcast(builder, place, offset, signed=False)
                 for which in range(vectors):
                     at = index * vectors + which
-                    sums[at] = self.words.multiply(builder, sums[at], a[which], b)
+                    sums[at] = self.words.multiply(builder, sums[at], k, q[which])
             return sums
 
         return loop(builder, 0, self.plan.words, step, sums, name="dot")
@@ -770,12 +554,12 @@ class Generator:
 
             def step(group: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
                 a = [
-                    self.words.load(builder, weights, self.vector_at(builder, group, vectors, which))
+                    self.words.load(builder, weights, self.vector_at(builder, group, vectors, which), signed=False)
                     for which in range(vectors)
                 ]
                 row = v.address(builder, place, builder.mul(group, I64(shape.value_stride)), I32)
                 for column in range(columns):
-                    b = self.words.broadcast(builder, row, column)
+                    b = self.words.broadcast(builder, row, column, signed=True)
                     for which in range(vectors):
                         at = column * vectors + which
                         sums[at] = self.words.multiply(builder, sums[at], a[which], b)
@@ -803,8 +587,6 @@ class Generator:
         if whole < width:
             tile(whole, width - whole)
 
-    # Keys and values, reordered once per batch entry.
-
     def packing_function(self) -> ir.Function:
         """(k.., v.., scratch)."""
         segments = len(self.spec.segments)
@@ -819,150 +601,6 @@ class Generator:
         self.pack_values(builder, values, scratch)
         builder.ret_void()
         return function
-
-    def pieces(self, width: int) -> list[tuple[int, int]]:
-        """(start, valid lanes) of the vectors of a row."""
-        return [(start, min(self.lanes, width - start)) for start in range(0, width, self.lanes)]
-
-    def pack_keys(
-        self, builder: ir.IRBuilder, k: ir.Value, segment: int, first: int, keys: int, scratch: ir.Value
-    ) -> None:
-        """Rows of words, for 'i8' with a scale per key and what undoes the bias of queries."""
-        spec, plan_ = self.spec, self.plan
-        stride = spec.key_strides[segment][-1]
-        target = self.part(builder, scratch, "keys")
-        element = {"f32": F32, "bf16": I16, "i8": I8}[plan_.precision]
-        row_length = plan_.words * plan_.group
-
-        def one(key: ir.Value, none: list[ir.Value]) -> list[ir.Value]:
-            place = v.address(builder, k, builder.mul(key, I64(stride)), v.MEMORY[spec.key_type])
-            row = [
-                v.load_vector(builder, self.machine, place, start, spec.key_type, self.lanes, valid)
-                for start, valid in self.pieces(spec.width)
-            ]
-            to = v.address(builder, target, builder.mul(builder.add(key, I64(first)), I64(row_length)), element)
-            if plan_.precision == "i8":
-                row = self.quantise_key(builder, row, builder.add(key, I64(first)), scratch)
-            for (start, valid), numbers in zip(self.pieces(spec.width), row, strict=True):
-                kept = min(self.lanes, -(-valid // plan_.group) * plan_.group)
-                if plan_.precision == "i8":
-                    v.store_plain(builder, builder.trunc(numbers, v.vector(I8, self.lanes)), to, start, kept)
-                else:
-                    v.store_vector(builder, self.machine, numbers, to, start, plan_.precision, kept)
-            return []
-
-        loop(builder, 0, keys, one, name="key")
-
-    def quantise_key(
-        self, builder: ir.IRBuilder, row: list[ir.Value], key: ir.Value, scratch: ir.Value
-    ) -> list[ir.Value]:
-        """int32 lanes whose low bytes are the quantised numbers; stores the key's scale and sum."""
-        sizes = [mathematics.absolute(builder, one, self.machine) for one in row]
-        largest = sizes[0]
-        for size in sizes[1:]:
-            largest = self.larger(builder, size, largest)
-        kind = f"llvm.vector.reduce.fmax.{v.suffix(self.real)}"
-        if kind not in self.module.globals:
-            ir.Function(self.module, ir.FunctionType(F32, [self.real]), kind)
-        top = builder.call(self.module.globals[kind], [largest], fastmath=("nnan",))
-        least = ir.Constant(F32, v.round_to_f32(1e-30))
-        top = builder.select(builder.fcmp_ordered(">", top, least), top, least)
-        scale = builder.fmul(top, ir.Constant(F32, v.round_to_f32(1 / 127)))
-        builder.store(scale, v.address(builder, self.part(builder, scratch, "key_scales"), key, F32), align=4)
-        inverse = v.splat(builder, builder.fdiv(ir.Constant(F32, 127.0), top), self.lanes)
-        numbers = []
-        total: ir.Value = v.constant(I32, 0, self.lanes)
-        for one in row:
-            sum_ = self.fma(builder, one, inverse, self.number(MAGIC))
-            number = builder.sub(builder.bitcast(sum_, self.integers), v.constant(I32, MAGIC_BITS, self.lanes))
-            numbers.append(number)
-            total = builder.add(total, number)
-        kind = f"llvm.vector.reduce.add.{v.suffix(self.integers)}"
-        undo = builder.mul(v.intrinsic(builder, kind, I32, [total]), I32(-v.BIAS))
-        builder.store(undo, v.address(builder, self.part(builder, scratch, "key_sums"), key, I32), align=4)
-        return numbers
-
-    def scale_values(self, builder: ir.IRBuilder, values: Sequence[ir.Value], scratch: ir.Value) -> None:
-        """Scales of the columns of values over all keys, and their inverses."""
-        spec = self.spec
-        pieces = self.pieces(spec.value_width)
-        largest: list[ir.Value] = [self.number(1e-30)] * len(pieces)
-        for source, keys, strides in zip(values, spec.segments, spec.value_strides, strict=True):
-
-            def grow(
-                key: ir.Value,
-                largest: list[ir.Value],
-                source: ir.Value = source,
-                strides: tuple[int, ...] = strides,
-            ) -> list[ir.Value]:
-                place = v.address(builder, source, builder.mul(key, I64(strides[-1])), v.MEMORY[spec.value_type])
-                for index, (start, valid) in enumerate(pieces):
-                    row = v.load_vector(builder, self.machine, place, start, spec.value_type, self.lanes, valid)
-                    size = mathematics.absolute(builder, row, self.machine)
-                    largest[index] = self.larger(builder, size, largest[index])
-                return largest
-
-            largest = loop(builder, 0, keys, grow, largest, name="grow")
-        scales, inverses = (self.part(builder, scratch, name) for name in ("value_scales", "inverse_scales"))
-        for (start, valid), one in zip(pieces, largest, strict=True):
-            v.store_plain(builder, builder.fmul(one, self.number(1 / 127)), scales, start, valid)
-            v.store_plain(builder, builder.fdiv(self.number(127.0), one), inverses, start, valid)
-
-    def pack_values(self, builder: ir.IRBuilder, values: Sequence[ir.Value], scratch: ir.Value) -> None:
-        """Words of one column of `group` keys each, [S / group][W]; keys past the last are zero."""
-        spec, group = self.spec, self.plan.group
-        target = self.part(builder, scratch, "values")
-
-        def pack_group(places: Sequence[ir.Value], to: ir.Value) -> None:
-            for start, valid in self.pieces(spec.value_width):
-                rows = [
-                    v.load_vector(builder, self.machine, place, start, spec.value_type, self.lanes, valid)
-                    for place in places
-                ]
-                rows += [self.number(0.0)] * (group - len(rows))
-                if self.plan.precision == "i8":
-                    inverses = self.part(builder, scratch, "inverse_scales")
-                    inverse = v.load_plain(builder, inverses, start, F32, self.lanes, valid)
-                    biased = self.number(MAGIC + v.BIAS)
-                    word = four_bytes(builder, [self.fma(builder, row, inverse, biased) for row in rows])
-                    word = builder.xor(word, unsigned_constant(0x80808080, self.lanes))
-                elif self.plan.precision == "bf16":
-                    word = two_bfloats(builder, rows[0], rows[1])
-                else:
-                    word = rows[0]
-                v.store_plain(builder, word, to, start, valid)
-
-        first = 0
-        ragged: set[int] = set()  # groups of keys from more than one segment, or past the last
-        for source, keys, strides in zip(values, spec.segments, spec.value_strides, strict=True):
-            stride = strides[-1]
-            begin, end = -(-first // group), (first + keys) // group
-
-            def turn(
-                number: ir.Value,
-                none: list[ir.Value],
-                source: ir.Value = source,
-                stride: int = stride,
-                first: int = first,
-            ) -> list[ir.Value]:
-                key = builder.sub(builder.mul(number, I64(group)), I64(first))
-                place = v.address(builder, source, builder.mul(key, I64(stride)), v.MEMORY[spec.value_type])
-                element = v.MEMORY[spec.value_type]
-                places = [v.address(builder, place, index * stride, element) for index in range(group)]
-                to = v.address(builder, target, builder.mul(number, I64(spec.value_width)), I32)
-                pack_group(places, to)
-                return []
-
-            loop(builder, begin, end, turn, name="values")
-            ragged |= {first // group, (first + keys - 1) // group} - set(range(begin, end))
-            first += keys
-        where = [(segment, key) for segment, keys in enumerate(spec.segments) for key in range(keys)]
-        for number in sorted(ragged):
-            places = []
-            for segment, key in where[number * group : (number + 1) * group]:
-                offset = key * spec.value_strides[segment][-1]
-                places.append(v.address(builder, values[segment], offset, v.MEMORY[spec.value_type]))
-            pack_group(places, v.address(builder, target, number * spec.value_width, I32))
 
 
 def emit_attention(module: ir.Module, name: str, spec: Attention, machine: Machine) -> ir.Function:

@@ -94,7 +94,7 @@ class Attention:
 class Plan:
     """How an attention runs: lanes hold queries, keys and values are broadcast.
 
-    A word is 32 bits: one f32, two bf16 or four int8 that an instruction sums up.
+    A word is 32 bits: one f32, two bf16 or four int8, whose products an instruction sums up.
     """
 
     few: bool
@@ -166,9 +166,10 @@ def plan(spec: Attention, machine: Machine) -> Plan:
             "bias": 4 * block * padded if spec.bias_strides is not None else 0,
             "keys": 4 * words * spec.keys if packs else 0,
             "key_scales": 4 * spec.keys if precision == "i8" else 0,
-            "key_sums": 4 * spec.keys if precision == "i8" else 0,
+            "query_sums": 4 * block if precision == "i8" else 0,
             "values": 4 * spec.value_width * -(-spec.keys // group) if packs else 0,
             "value_scales": 4 * spec.value_width if precision == "i8" else 0,
+            "inverses": 4 * 64 if precision == "i8" else 0,
             "inverse_scales": 4 * spec.value_width if precision == "i8" else 0,
         }
     rounded = [-(-size // 64) * 64 for size in sizes.values()]

@@ -298,6 +298,8 @@ class _Import:
                 return node.target(*arguments, **named)
         if name not in FORMS:
             raise self.refuse("no form for this operator")
+        if not all(isinstance(n, int) for fake in _fakes(self.result) for n in fake.shape):
+            raise self.refuse("a length that is known only while running")
         result = FORMS[name](self, **_bound(node.target, arguments, named))
         return self._checked(result, node.meta.get("val"))
 
@@ -328,8 +330,8 @@ class _Import:
         return self.values[argument] if hasattr(argument, "meta") and argument in self.values else argument
 
     def _size(self) -> int:
-        fakes = self.result if isinstance(self.result, (list, tuple)) else [self.result]
-        return sum(f.numel() for f in fakes if hasattr(f, "numel"))
+        counts = [f.numel() for f in _fakes(self.result)]
+        return sum(n for n in counts if isinstance(n, int))
 
     def _checked(self, result: Any, fake: Any) -> Any:
         """Wraps what a form returns, and compares it with what torch says the result is."""
@@ -341,6 +343,11 @@ class _Import:
         if wanted != (got.dtype, got.shape):
             raise AssertionError(f"{self.node.target}: made {got}, torch makes {fake.dtype}{tuple(fake.shape)}")
         return Value(result, fake.dtype)
+
+
+def _fakes(result: Any) -> list[Any]:
+    """What torch says about the tensors of a result."""
+    return [f for f in (result if isinstance(result, (list, tuple)) else [result]) if hasattr(f, "numel")]
 
 
 def _tensors(argument: Any) -> Iterable[Any]:

@@ -345,6 +345,12 @@ def _mish(c: _Import, x: Any) -> int:
     return c.b.binary("mul", c.tensor(x), c.b.unary("tanh", forms.softplus(c.b, c.tensor(x))))
 
 
+@form("log_sigmoid", "log_sigmoid_forward")
+def _log_sigmoid(c: _Import, x: Any) -> Any:
+    y = c.b.unary("neg", forms.softplus(c.b, c.b.unary("neg", c.tensor(x))))
+    return (y, None) if isinstance(c.result, (list, tuple)) else y
+
+
 @form("softmax", "_softmax", "log_softmax", "_log_softmax")
 def _softmax(c: _Import, x: Any, dim: int, **_: Any) -> int:
     function = forms.log_softmax if "log_softmax" in str(c.node.target) else forms.softmax
@@ -438,6 +444,17 @@ def _parts(c: _Import, number: int, dim: int, lengths: Sequence[int]) -> tuple[i
     return tuple(c.b.narrow(number, dim, stop - n, stop) for n, stop in zip(lengths, stops, strict=True))
 
 
+@form("full_like", "ones_like", "zeros_like", "new_full", "new_ones", "new_zeros")
+def _filled(c: _Import, fill_value: float | None = None, **_: Any) -> int:
+    """A tensor of one number, of which only the shape depends on anything."""
+    name = str(c.node.target)
+    number = fill_value if fill_value is not None else (1 if "ones" in name else 0)
+    shape = tuple(c.result.shape)
+    one = c.b.constant(np.full((1,) * len(shape), number), c.ours(c.result.dtype))
+    return c.b.broadcast(one, shape)
+
+
+@form("unsafe_split", "unsafe_split_with_sizes")
 @form("split", "split_with_sizes", "chunk", "tensor_split", "split_copy", "split_with_sizes_copy")
 def _split(c: _Import, x: Any, dim: int = 0, **_: Any) -> tuple[int, ...]:
     return _parts(c, c.tensor(x), dim, [f.shape[dim] for f in c.result])

@@ -190,6 +190,9 @@ def test_shapes(machine, precision, shape):
     check(replace(SHAPES[shape], precision=precision), machine)
 
 
+SIZES = [(48, 64), (1, 1), (24, 20), (100, 37), (130, 18), (64, 3), (96, 131), (37, 70)]
+
+
 @every_machine
 @every_precision
 @settings(max_examples=12, deadline=None)
@@ -223,7 +226,7 @@ def test_any_shape(machine, precision, rows, columns, depth, taps, gap, batch, s
 @every_machine
 @every_precision
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(("columns", "depth"), [(48, 64), (1, 1), (24, 20), (100, 37), (130, 18), (64, 3)])
+@pytest.mark.parametrize(("columns", "depth"), SIZES)
 def test_packing_while_running_is_packing_ahead(machine, precision, transposed, columns, depth):
     """Row-major [K, N] and [N, K] with a pitch, in any division: the same bytes as NumPy's packing."""
     spec = matrix(precision, 16, columns, depth)

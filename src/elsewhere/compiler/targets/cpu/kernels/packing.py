@@ -7,15 +7,30 @@ undoes the bias: -128 times the sum of its weights, at which accumulators start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
 import llvmlite.ir as ir
 import numpy as np
 
-from elsewhere.compiler.targets.cpu.kernels.loops import loop
+from elsewhere.compiler.targets.cpu.kernels.loops import divide, integer, loop
 from elsewhere.compiler.targets.cpu.kernels.tiling import Contract, Tiling, tile
-from elsewhere.compiler.targets.cpu.kernels.vectors import BIAS, I8, I16, I32, I64, POINTER, VOID, address
+from elsewhere.compiler.targets.cpu.kernels.vectors import (
+    BIAS,
+    I8,
+    I16,
+    I32,
+    I64,
+    POINTER,
+    VOID,
+    address,
+    constant,
+    load_plain,
+    shuffle,
+    store_plain,
+    vector,
+)
 from elsewhere.compiler.targets.cpu.machine import Machine
 
 
@@ -102,92 +117,223 @@ def emit_packing(
     """
     if len(spec.taps) != 1:
         raise ValueError(f"only a matrix can be packed while running, got {len(spec.taps)} taps")
-    tiling = tile(spec, machine)
-    lanes, fold = tiling.lanes, tiling.fold
-    kind = ir.FunctionType(VOID, [I64, I64, POINTER, POINTER, POINTER])
-    function = ir.Function(module, kind, name)
-    function.attributes.add("nounwind")
-    begin, end, source, packed, compensation = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    element = {"f32": I32, "bf16": I16, "i8": I8}[spec.precision]
-    cell = {4: I32, 2: I16}[tiling.cell_bytes]
-    width = tiling.cell_bytes * 8 // tiling.group
-    whole, rest = divmod(spec.depth, tiling.group)
-    vectors = padded_columns(spec, tiling) // lanes
-    full_vectors = vectors - vectors % tiling.panel_vectors
+    return Packer(module, name, spec, machine, k_stride, n_stride).emit()
 
-    def gather_cell(place: ir.Value, count: int) -> tuple[ir.Value, ir.Value]:
-        """(the first `count` elements of a group as a cell, their sum)."""
-        bits, total = ir.Constant(cell, 0), ir.Constant(I32, 0)
-        for index in range(count):
-            at = address(builder, place, index * k_stride, element)
-            value = builder.load(at, align=element.width // 8, typ=element)
-            if spec.precision == "i8":
-                value = builder.xor(value, ir.Constant(I8, -128))
-                total = builder.add(total, builder.sext(value, I32))
-                if width > 8:
-                    value = builder.sext(value, I16)
-            if value.type.width < cell.width:
-                value = builder.zext(value, cell)
-            if index:
-                value = builder.shl(value, ir.Constant(cell, index * width))
-            bits = builder.or_(bits, value) if index else value
-        return bits, total
 
-    def pack_lane(lane: ir.Value, column: ir.Value, place: ir.Value, row_cells: ir.Value) -> None:
-        """Column `column` of b into lane `lane` at `place`, whose rows are `row_cells` cells apart."""
-        valid = builder.icmp_signed("<", column, ir.Constant(I64, spec.columns * fold))
-        with builder.if_else(valid) as (then, otherwise):
-            with then:
-                inside = builder.srem(column, ir.Constant(I64, spec.columns)) if fold > 1 else column
-                start = address(builder, source, builder.mul(inside, ir.Constant(I64, n_stride)), element)
+class Packer:
+    """Writes one packing function."""
 
-                def take(k: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-                    at = address(builder, start, builder.mul(k, ir.Constant(I64, tiling.group * k_stride)), element)
-                    bits, total = gather_cell(at, tiling.group)
-                    row = builder.add(builder.mul(k, row_cells), lane)
-                    builder.store(bits, address(builder, place, row, cell), align=2)
-                    return [builder.add(carried[0], total)]
+    def __init__(
+        self, module: ir.Module, name: str, spec: Contract, machine: Machine, k_stride: int, n_stride: int
+    ) -> None:
+        self.spec, self.machine, self.tiling = spec, machine, tile(spec, machine)
+        self.k_stride, self.n_stride = k_stride, n_stride
+        self.lanes, self.group = self.tiling.lanes, self.tiling.group
+        self.biased = spec.precision == "i8"
+        self.element = {"f32": I32, "bf16": I16, "i8": I8}[spec.precision]
+        self.cell = {4: I32, 2: I16}[self.tiling.cell_bytes]
+        self.width = self.tiling.cell_bytes * 8 // self.group
+        self.groups, self.rest = divmod(spec.depth, self.group)
+        self.function = ir.Function(module, ir.FunctionType(VOID, [I64, I64, POINTER, POINTER, POINTER]), name)
+        self.function.attributes.add("nounwind")
+        self.source, self.packed, self.compensation = self.function.args[2:]
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
 
-                (total,) = loop(builder, 0, whole, take, [ir.Constant(I32, 0)])
-                if rest:
-                    at = address(builder, start, whole * tiling.group * k_stride, element)
-                    bits, more = gather_cell(at, rest)
-                    row = builder.add(builder.mul(ir.Constant(I64, whole), row_cells), lane)
-                    builder.store(bits, address(builder, place, row, cell), align=2)
-                    total = builder.add(total, more)
-                if spec.precision == "i8":
-                    undo = builder.mul(total, ir.Constant(I32, -BIAS))
-                    builder.store(undo, address(builder, compensation, column, I32), align=4)
-            with otherwise:
+    def emit(self) -> ir.Function:
+        begin, end = self.function.args[:2]
+        loop(self.builder, begin, end, lambda index, carried: self.pack_vector(index), name="unit")
+        self.builder.ret_void()
+        return self.function
 
-                def clear(k: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-                    row = builder.add(builder.mul(k, row_cells), lane)
-                    builder.store(ir.Constant(cell, 0), address(builder, place, row, cell), align=2)
-                    return []
-
-                loop(builder, 0, tiling.steps, clear)
-                if spec.precision == "i8":
-                    builder.store(ir.Constant(I32, 0), address(builder, compensation, column, I32), align=4)
-
-    def pack_vector(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-        panel_vectors = ir.Constant(I64, tiling.panel_vectors)
-        panel = builder.sdiv(index, panel_vectors)
-        is_full = builder.icmp_signed("<", index, ir.Constant(I64, full_vectors))
-        wide = builder.select(is_full, panel_vectors, ir.Constant(I64, max(1, vectors - full_vectors)))
-        row_cells = builder.mul(wide, ir.Constant(I64, lanes))
-        start = builder.mul(panel, ir.Constant(I64, tiling.panel_vectors * lanes * tiling.steps))
-        start = builder.add(start, builder.mul(builder.srem(index, panel_vectors), ir.Constant(I64, lanes)))
-        place = address(builder, packed, start, cell)
-
-        def one(lane: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-            column = builder.add(builder.mul(index, ir.Constant(I64, lanes)), lane)
-            pack_lane(lane, column, place, row_cells)
-            return []
-
-        loop(builder, 0, lanes, one)
+    def pack_vector(self, index: ir.Value) -> list[ir.Value]:
+        """One vector of columns, all of k."""
+        builder, lanes, wide = self.builder, self.lanes, self.tiling.panel_vectors
+        vectors = padded_columns(self.spec, self.tiling) // lanes
+        panel, inside = divide(builder, index, wide)
+        row_cells: ir.Value = integer(wide * lanes)
+        if vectors % wide:
+            is_last = builder.icmp_signed("==", panel, integer(vectors // wide))
+            row_cells = builder.select(is_last, integer(vectors % wide * lanes), row_cells)
+        start = builder.mul(panel, integer(wide * lanes * self.tiling.steps))
+        start = builder.add(start, builder.mul(inside, integer(lanes)))
+        place = address(builder, self.packed, start, self.cell)
+        column = builder.mul(index, integer(lanes))
+        whole, tail = divmod(self.spec.columns, lanes)
+        if self.tiling.fold > 1:
+            self.lane_by_lane(column, place, row_cells, 0)
+        elif self.n_stride == 1:
+            self.either(
+                whole,
+                tail,
+                builder.icmp_signed("<", index, integer(whole)),
+                lambda: self.columns(column, place, row_cells, lanes),
+                lambda: self.columns(column, place, row_cells, tail),
+            )
+        elif self.k_stride == 1 and self.element.width * self.group == 32 and self.groups >= lanes:
+            self.either(
+                whole,
+                tail,
+                builder.icmp_signed("<", index, integer(whole)),
+                lambda: self.blocks(column, place, row_cells),
+                lambda: self.lane_by_lane(column, place, row_cells, 0),
+            )
+        else:
+            self.lane_by_lane(column, place, row_cells, 0)
         return []
 
-    loop(builder, begin, end, pack_vector)
-    builder.ret_void()
-    return function
+    def either(
+        self, first: int, second: int, condition: ir.Value, then: Callable[[], None], otherwise: Callable[[], None]
+    ) -> None:
+        """`then` or `otherwise`, without the one that has nothing to do."""
+        if first and second:
+            with self.builder.if_else(condition) as (if_true, if_false):
+                with if_true:
+                    then()
+                with if_false:
+                    otherwise()
+        elif first:
+            then()
+        else:
+            otherwise()
+
+    def columns(self, column: ir.Value, place: ir.Value, row_cells: ir.Value, valid: int) -> None:
+        """`valid` columns that are neighbours in memory."""
+        builder, lanes = self.builder, self.lanes
+        cells = vector(self.cell, lanes)
+        start = address(builder, self.source, column, self.element)
+        inside = [int(lane < valid) for lane in range(lanes)]
+
+        def cell(k: ir.Value, count: int, total: ir.Value) -> ir.Value:
+            bits = constant(self.cell, 0, lanes)
+            for index in range(count):
+                row = builder.mul(k, integer(self.group * self.k_stride))
+                row = builder.add(row, integer(index * self.k_stride))
+                value = load_plain(builder, start, row, self.element, lanes, valid)
+                if self.biased:
+                    value = builder.xor(value, constant(I8, -128, lanes))
+                    value = builder.and_(value, constant(I8, [-one for one in inside], lanes))
+                    total = builder.add(total, builder.sext(value, vector(I32, lanes)))
+                    if self.width > 8:
+                        value = builder.sext(value, vector(I16, lanes))
+                if value.type != cells:
+                    value = builder.zext(value, cells)
+                bits = builder.or_(bits, builder.shl(value, constant(self.cell, index * self.width, lanes)))
+            store_plain(builder, bits, place, builder.mul(k, row_cells))
+            return total
+
+        total = constant(I32, 0, lanes)
+        (total,) = loop(builder, 0, self.groups, lambda k, carried: [cell(k, self.group, carried[0])], [total])
+        if self.rest:
+            total = cell(integer(self.groups), self.rest, total)
+        if self.biased:
+            undo = builder.mul(total, constant(I32, -BIAS, lanes))
+            store_plain(builder, undo, self.compensation, column)
+
+    def blocks(self, column: ir.Value, place: ir.Value, row_cells: ir.Value) -> None:
+        """A full vector of columns each of which lies together in memory: squares of cells are transposed."""
+        builder, lanes = self.builder, self.lanes
+        kind = vector(I32, lanes)
+        start = address(builder, self.source, builder.mul(column, integer(self.n_stride)), self.element)
+        done = self.groups - self.groups % lanes
+
+        def block(k: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            at = address(builder, start, builder.mul(k, integer(self.group)), self.element)
+            square = []
+            for lane in range(lanes):
+                here = address(builder, at, lane * self.n_stride, self.element)
+                square.append(builder.load(here, align=self.element.width // 8, typ=kind))
+            total = carried[0]
+            for row, cells in enumerate(transposed(builder, square)):
+                if self.biased:
+                    cells = builder.xor(cells, constant(I32, -0x7F7F7F80, lanes))
+                    for byte in range(self.group):
+                        high = builder.shl(cells, constant(I32, 24 - 8 * byte, lanes))
+                        total = builder.add(total, builder.ashr(high, constant(I32, 24, lanes)))
+                store_plain(builder, cells, place, builder.mul(builder.add(k, integer(row)), row_cells))
+            return [total]
+
+        (total,) = loop(builder, 0, done, block, [constant(I32, 0, lanes)], step=lanes, name="square")
+        if self.biased:
+            store_plain(builder, builder.mul(total, constant(I32, -BIAS, lanes)), self.compensation, column)
+        if done < self.groups or self.rest:
+            self.lane_by_lane(column, place, row_cells, done)
+
+    def lane_by_lane(self, column: ir.Value, place: ir.Value, row_cells: ir.Value, first: int) -> None:
+        """One vector of columns, element by element, from group `first` on."""
+
+        def lane(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            here = self.builder.add(column, index)
+            valid = self.builder.icmp_signed("<", here, integer(self.spec.columns * self.tiling.fold))
+            with self.builder.if_else(valid) as (then, otherwise):
+                with then:
+                    self.take_lane(index, here, place, row_cells, first)
+                with otherwise:
+                    self.clear_lane(index, here, place, row_cells)
+            return []
+
+        loop(self.builder, 0, self.lanes, lane, name="lane")
+
+    def take_lane(self, lane: ir.Value, column: ir.Value, place: ir.Value, row_cells: ir.Value, first: int) -> None:
+        """One column of b."""
+        builder = self.builder
+        inside = divide(builder, column, self.spec.columns)[1] if self.tiling.fold > 1 else column
+        start = address(builder, self.source, builder.mul(inside, integer(self.n_stride)), self.element)
+
+        def cell(k: ir.Value, count: int, total: ir.Value) -> ir.Value:
+            at = address(builder, start, builder.mul(k, integer(self.group * self.k_stride)), self.element)
+            bits = ir.Constant(self.cell, 0)
+            for index in range(count):
+                here = address(builder, at, index * self.k_stride, self.element)
+                value = builder.load(here, align=self.element.width // 8, typ=self.element)
+                if self.biased:
+                    value = builder.xor(value, ir.Constant(I8, -128))
+                    total = builder.add(total, builder.sext(value, I32))
+                    if self.width > 8:
+                        value = builder.sext(value, I16)
+                if value.type.width < self.cell.width:
+                    value = builder.zext(value, self.cell)
+                bits = builder.or_(bits, builder.shl(value, ir.Constant(self.cell, index * self.width)))
+            row = builder.add(builder.mul(k, row_cells), lane)
+            builder.store(bits, address(builder, place, row, self.cell), align=2)
+            return total
+
+        total = ir.Constant(I32, 0)
+        (total,) = loop(builder, first, self.groups, lambda k, carried: [cell(k, self.group, carried[0])], [total])
+        if self.rest:
+            total = cell(integer(self.groups), self.rest, total)
+        if self.biased:
+            undo = builder.mul(total, ir.Constant(I32, -BIAS))
+            at = address(builder, self.compensation, column, I32)
+            if first:
+                undo = builder.add(undo, builder.load(at, align=4, typ=I32))
+            builder.store(undo, at, align=4)
+
+    def clear_lane(self, lane: ir.Value, column: ir.Value, place: ir.Value, row_cells: ir.Value) -> None:
+        """A column past the last one."""
+        builder = self.builder
+
+        def clear(k: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            row = builder.add(builder.mul(k, row_cells), lane)
+            builder.store(ir.Constant(self.cell, 0), address(builder, place, row, self.cell), align=2)
+            return []
+
+        loop(builder, 0, self.tiling.steps, clear)
+        if self.biased:
+            builder.store(ir.Constant(I32, 0), address(builder, self.compensation, column, I32), align=4)
+
+
+def transposed(builder: ir.IRBuilder, square: list[ir.Value]) -> list[ir.Value]:
+    """The columns of a square of vectors: at each doubling distance, pairs of rows exchange halves."""
+    lanes, rows = len(square), list(square)
+    distance = 1
+    while distance < lanes:
+        for row in range(lanes):
+            if row & distance:
+                continue
+            upper, lower = rows[row], rows[row + distance]
+            first = [lane - distance + lanes if lane & distance else lane for lane in range(lanes)]
+            second = [lane + lanes if lane & distance else lane + distance for lane in range(lanes)]
+            rows[row] = shuffle(builder, upper, lower, first)
+            rows[row + distance] = shuffle(builder, upper, lower, second)
+        distance *= 2
+    return rows

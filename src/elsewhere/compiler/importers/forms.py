@@ -366,12 +366,15 @@ def batch_norm(
     """Inference: channels-last, x·scale + shift with constants scale = weight / √(variance + ε) and
     shift = bias − mean·scale, calculated in f64; back.
     """
-    scale = 1.0 / np.sqrt(variance_C.astype(np.float64) + epsilon)
-    if weight_C is not None:
-        scale = scale * weight_C
-    shift = -mean_C.astype(np.float64) * scale
-    if bias_C is not None:
-        shift = shift + bias_C
+    if not (variance_C >= 0.0).all():
+        raise TypeRule("a variance below 0")
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        scale = 1.0 / np.sqrt(variance_C.astype(np.float64) + epsilon)
+        if weight_C is not None:
+            scale = scale * weight_C
+        shift = -mean_C.astype(np.float64) * scale
+        if bias_C is not None:
+            shift = shift + bias_C
     dtype = b.type(x).dtype
     y = _scaled(b, channels_last(b, wide(b, x)), b.constant(scale, "f32"), b.constant(shift, "f32"))
     return channels_first(b, b.cast(y, dtype))

@@ -21,7 +21,7 @@ from elsewhere.compiler.ir.types import FLOATS
 
 FORMS: dict[str, Callable[[_Import], Any]] = {}
 KNOWN: dict[str, Callable[..., Any]] = {}
-KNOWN_ELEMENTS = 2**24
+KNOWN_ELEMENTS = 2**22
 """No value calculated while importing may have more elements, unless it repeats what is stored once."""
 
 
@@ -861,8 +861,8 @@ def _average_pool(c: _Import) -> int:
     x, window = c.tensor(0), c.get("kernel_shape")
     stride, pairs, given = _ceiling(c, x, window)
     border = given if c.get("count_include_pad", 0) else [(0, 0)] * len(window)
-    for n, (low, high), w, s in zip(c.b.shape(x)[2:], pairs, window, stride, strict=True):
-        limited((n + low + high - w) // s + 1)
+    places = zip(c.b.shape(x)[2:], pairs, window, stride, strict=True)
+    limited(math.prod((n + low + high - w) // s + 1 for n, (low, high), w, s in places))
     counts = forms.window_counts(c.b.shape(x)[2:], window, stride, pairs, border)
     return forms.average_pool(c.b, x, window, stride, pairs, counts)
 

@@ -107,9 +107,9 @@ def _data(type_: Tensor, attributes: Mapping[str, Any], constants: Mapping[str, 
     if "data" not in attributes:
         return constants[attributes["key"]]
     numbers = [float.fromhex(x) if isinstance(x, str) else x for x in attributes["data"]]
-    if type_.dtype == "bf16":
-        return convert(np.array(numbers, np.float32), "bf16").reshape(type_.shape)
-    return np.array(numbers, numpy_dtype(type_.dtype)).reshape(type_.shape)
+    with np.errstate(over="ignore"):
+        data = np.array(numbers, numpy_dtype(type_.dtype)).reshape(type_.shape)
+    return convert(data, "bf16") if type_.dtype == "bf16" else data
 
 
 def _tuples(value: Any) -> Any:

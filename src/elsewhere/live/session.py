@@ -92,11 +92,12 @@ class Session:
         self.options = replace(options or Options(), **overrides)  # type: ignore[arg-type]
         self.scene = scene
         self.world_id = world_id(scene, self.options)
+        # First, because its programs are made ready meanwhile.
+        self._painter = open_painter(scene, self.options)
         self.world = World(scene, self.options.seed)
         # The network has the other cores.
         threads = max(1, (os.cpu_count() or 1) - 1)
         self.stage = Stage(scene, self.world.swell, self.world.water_cell, threads=threads)
-        self._painter = open_painter(scene, self.options)
         self._dolly = Dolly(scene, self.world.state)
         self._previous: tuple[State, Camera] | None = None
         self._index = 0
@@ -225,13 +226,8 @@ _loading = threading.Lock()
 
 @lru_cache(maxsize=4)
 def _load_generator(mode: str, steps: int) -> Generator:
-    import torch
-
     from elsewhere.model.generator import Generator
 
-    # One core is left for the next frame's state and guide; threads that wait for each other on a busy core cost
-    # far more than they bring.
-    torch.set_num_threads(max(1, min(4, (os.cpu_count() or 1) - 1)))
     return Generator.load(mode, steps=steps)
 
 
@@ -239,6 +235,6 @@ def open_painter(scene: Scene, options: Options) -> Painter:
     """What paints a film of `scene` in the mode of `options`. WeightsError when the network is not there."""
     if options.mode == "calculated":
         return Plain()
-    with _loading:  # worlds that start together share one set of weights
+    with _loading:  # worlds that start together share one set of weights and programs
         generator = _load_generator(options.mode, options.steps)
-    return generator.start(scene, options.seed)
+    return generator.start(scene, options.seed, (options.height, options.width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from elsewhere.model import weights
 from elsewhere.model.configuration import PATCH
 from elsewhere.model.graphs.transformer import slot_of, visible_slots
-from elsewhere.model.network import PRECISIONS, Models, Networks, Workshop
+from elsewhere.model.network import PRECISIONS, Models, Networks, Workshop, fastest_precision
 from elsewhere.model.planes import PLANES, disparity_to_depth, guide_planes, scene_scale
 from elsewhere.model.rays import token_rays
 from elsewhere.model.text import token_ids
@@ -56,31 +57,36 @@ class Generator:
         steps: int = 1,
         directory: Path = weights.DIRECTORY,
         threads: int | None = None,
-        precision: str = "f32",
+        precision: str | None = None,
     ) -> Generator:
         """Reads the weights in `directory`. Raises ValueError for wrong arguments, WeightsError for files.
 
-        `threads` paint a frame; by default all cores but one, which makes the next frame's guide.
+        `threads` paint a frame; by default all cores but one, which makes the next frame's guide. `precision` is
+        that of products: f32, bf16, or by default what this processor is fastest at. Each gives its own bits.
         """
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
         if steps not in STEPS:
             raise ValueError(f"steps must be 1, 2, 4 or 8 (a shortcut step is 1/steps), got {steps}")
-        if precision not in PRECISIONS:
+        if precision not in (None, *PRECISIONS):
             raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if threads is None:
             threads = max(1, min(THREADS_MOST, cores - 1))
         if not 1 <= threads <= cores:
             raise ValueError(f"threads must be from 1 to {cores}, the cores of this process, got {threads}")
+        precision = precision or fastest_precision()
         return cls(Models.read(directory), mode=mode, steps=steps, threads=threads, precision=precision)
 
     def start(self, scene: Scene, seed: int, size: tuple[int, int] | None = None) -> Stream:
-        """A new stream of frames of one scene. With `size`, height and width in pixels, its programs are made now,
-        else when the first frame tells it."""
+        """A new stream of frames of one scene.
+
+        With `size`, height and width in pixels, another thread makes its programs ready while its world is made;
+        else the first frame does.
+        """
         stream = Stream(self, scene, seed)
         if size is not None:
-            stream.networks(*size)
+            threading.Thread(target=stream.make_ready, args=size, name="programs", daemon=True).start()
         return stream
 
 
@@ -120,6 +126,11 @@ class Stream:
         if self._networks.size != (height, width):
             raise ValueError(f"this stream has pictures of {self._networks.size} pixels, got {(height, width)}")
         return self._networks
+
+    def make_ready(self, height: int, width: int) -> None:
+        """Opens this stream's networks. What goes wrong is for the first frame to say, in its own thread."""
+        with contextlib.suppress(Exception):
+            self.networks(height, width)
 
     def frame(
         self,

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.cache import find_or_build
 from elsewhere.compiler.ir.graph import Graph
-from elsewhere.compiler.passes.precision import to_bf16
 from elsewhere.compiler.targets.cpu.jit import Library
 from elsewhere.compiler.targets.cpu.machine import Machine, describe
 from elsewhere.compiler.targets.cpu.program import Program
@@ -28,7 +27,13 @@ from elsewhere.model.graphs.tokenizer import decoder_graph, tokenizer_shapes
 from elsewhere.model.graphs.transformer import Tables, look_graph, step_graph, transformer_shapes
 
 PRECISIONS = ("f32", "bf16")
-"""Number formats of products. Sums, and all that is not a product, are f32."""
+"""Number formats of products. Sums, and all that is not a product, are f32. (int8 would have to be calibrated.)"""
+
+
+def fastest_precision() -> str:
+    """bf16 where the processor multiplies it: twice the pace, and pictures 60 dB from those of f32. f32 elsewhere."""
+    return "bf16" if describe().dot_bf16 else "f32"
+
 
 THREADS = (1, 2)
 """Numbers of threads that every program is planned for, so that one file in the cache serves most machines."""
@@ -77,9 +82,7 @@ class Code:
 
 def compiled(graph: Graph, machine: Machine, threads: Sequence[int], precision: str) -> Code:
     """The program of `graph`, from the cache on disk if it was made before."""
-    if precision == "bf16":
-        graph = to_bf16(graph)
-    program = find_or_build(graph, machine, threads).program
+    program = find_or_build(graph, machine, threads, precision=precision).program
     return Code(program, Library(program.code, machine))
 
 

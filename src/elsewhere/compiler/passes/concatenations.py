@@ -1,4 +1,5 @@
-"""Moves concatenations of remembered and new data towards their readers, so that nothing is copied together.
+"""Moves concatenations of remembered and new data, and of rotated halves, towards their readers, so that nothing is
+copied together.
 
 f(concatenate(a, b)) becomes concatenate(f(a), f(b)) where f treats every place alike along that axis. Attention takes
 keys and values in parts, so that a rolling cache is read where it lies. Changes no bits.
@@ -17,7 +18,7 @@ VIEWS = ("reshape", "transpose", "slice", "broadcast")
 
 
 def sink_concatenations(graph: Graph) -> Graph:
-    """The same values with concatenations that hold an input as late as they can be."""
+    """The same values with concatenations that hold an input, or rotated halves, as late as they can be."""
     for _ in range(ROUNDS):
         before = [(n.op, n.inputs) for n in graph.nodes]
         graph = rebuild(graph, _change)
@@ -32,6 +33,27 @@ def _remembered(builder: Builder, value: int) -> bool:
     if node.op != "concatenate" or node.attributes["axis"] == len(node.type.shape) - 1:
         return False
     return any(_from_input(builder, i) for i in node.inputs)
+
+
+def _halves(builder: Builder, value: int) -> bool:
+    """Whether `value` joins, along the last axis, two results of slices of one value: a rotary embedding on its way."""
+    node = builder.nodes[value]
+    if node.op != "concatenate" or node.attributes["axis"] != len(node.type.shape) - 1 or len(node.inputs) != 2:
+        return False
+    a, b = (_sliced(builder, i) for i in node.inputs)
+    return a is not None and a == b
+
+
+def _sliced(builder: Builder, value: int) -> int | None:
+    """What `value` is, through elementwise primitives, a slice along the last axis of."""
+    for _ in range(8):
+        node = builder.nodes[value]
+        if node.op == "slice":
+            return node.inputs[0] if node.type.shape[-1] < builder.shape(node.inputs[0])[-1] else None
+        if node.op not in ("unary", "binary", "cast"):
+            return None
+        value = node.inputs[0]
+    return None
 
 
 def _from_input(builder: Builder, value: int) -> bool:
@@ -58,6 +80,8 @@ def _borders(builder: Builder, value: int) -> list[int]:
 
 def _change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
     held = next((v for v in operands if _remembered(builder, v)), None)
+    if held is None and node.op in ("unary", "binary", "cast"):
+        held = next((v for v in operands if _halves(builder, v)), None)
     if held is None:
         return None
     whole = builder.nodes[held]
@@ -105,11 +129,14 @@ def _change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | No
     return None
 
 
-def _cut(builder: Builder, value: int, axis: int, ends: Sequence[int]) -> list[int]:
-    """`value` in parts that end at `ends` along `axis`."""
+def _cut(builder: Builder, value: int, axis: int, ends: Sequence[int], depth: int = 1) -> list[int]:
+    """`value` in parts that end at `ends` along `axis`; what is cut along the last axis is made in parts already."""
     node = builder.nodes[value]
     if node.op == "concatenate" and node.attributes["axis"] == axis and _borders(builder, value) == list(ends):
         return list(node.inputs)
+    if depth and node.op in ("unary", "binary", "cast", "select") and axis == len(node.type.shape) - 1:
+        inner = [_cut(builder, i, axis, ends, depth - 1) for i in node.inputs]
+        return [builder.add(node.op, part, **node.attributes) for part in zip(*inner, strict=True)]
     if node.op == "broadcast" and builder.shape(node.inputs[0])[axis] == 1:
         parts, at = [], 0
         for end in ends:

@@ -107,7 +107,8 @@ class _Fusion:
             if any(s[-1:] != shape[-1:] for s in unit.shapes):
                 return False
         elif node.op == "broadcast":
-            return unit.kind == "rows" and self.row_scalar(unit, self.graph.nodes[node.inputs[0]].type.shape)
+            same = shape[-1:] == full[-1:] and math.prod(shape) == math.prod(full)
+            return unit.kind == "rows" and same and self.row_scalar(unit, self.graph.nodes[node.inputs[0]].type.shape)
         if unit.kind == "rows" and self.row_scalar(unit, shape):
             return True
         if math.prod(shape) != math.prod(full) or (unit.kind != "map" and shape[-1:] != full[-1:]):

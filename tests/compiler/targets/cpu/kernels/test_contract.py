@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
+import llvmlite.binding as binding
 import llvmlite.ir as ir
 import numpy as np
 import pytest
@@ -195,7 +196,7 @@ SIZES = [(48, 64), (1, 1), (24, 20), (100, 37), (130, 18), (64, 3), (96, 131), (
 
 @every_machine
 @every_precision
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     rows=st.lists(st.integers(1, 19), min_size=1, max_size=3),
     columns=st.integers(1, 130),
@@ -284,3 +285,33 @@ def test_bad_specifications_are_named():
         pack(np.zeros((1, 4, 5), np.int8), spec, describe())
     with pytest.raises(ValueError, match="int8"):
         pack(np.zeros((1, 4, 4), np.float32), spec, describe())
+
+
+@every_precision
+def test_portable_text_is_arm_code(precision):
+    """The portable level names no processor: LLVM makes Arm code of the same text."""
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    try:
+        target = binding.Target.from_triple("aarch64-unknown-linux-gnu")
+    except RuntimeError:
+        pytest.skip("this llvmlite has no code generator for Arm")
+    arm = replace(describe("portable"), registers=32, features="+neon", processor="generic")
+    spec, module = convolution(precision, 6, 12, 36, 24), ir.Module()
+    emit_contract(module, "contract", spec, arm, plain_epilogue(spec), 1)
+    parsed = binding.parse_assembly(str(module))
+    parsed.verify()
+    code = target.create_target_machine(features="+neon", opt=3).emit_assembly(parsed)
+    assert ("fmla" if precision != "i8" else "mla") in code
+
+
+@every_precision
+def test_grouped_convolution_is_a_batch(precision):
+    groups, columns, depth, width = 3, 8, 12, 10
+    spec = replace(
+        convolution(precision, 4, width, depth, columns, pitch=groups * depth),
+        batch=(groups,),
+        a_batch=(depth,),
+        b_batch=(1,),
+    )
+    check(spec, describe())

@@ -21,8 +21,8 @@ from elsewhere.compiler.targets.cpu.kernels.tiling import ELEMENT_BYTES, PRECISI
 from elsewhere.compiler.targets.cpu.kernels.vectors import BIAS
 from elsewhere.compiler.targets.cpu.machine import Machine
 
-TILE_ROWS = 4
-"""Rows that share a load of the weights."""
+MOST_ROWS = 8
+"""Most neighbouring rows that share a load of the weights: as many sums run side by side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,13 +48,19 @@ class Depthwise:
             raise ValueError(f"every extent of a depthwise convolution must be at least 1: {self}")
 
 
+def tile_rows(spec: Depthwise) -> int:
+    """Rows in a tile: as even a division of the innermost row dimension as there is."""
+    width = spec.rows[-1]
+    return -(-width // -(-width // MOST_ROWS))
+
+
 def depthwise_units(spec: Depthwise) -> int:
     """How many work units: groups of neighbouring rows, all of them about equally long."""
-    return prod(spec.rows[:-1]) * -(-spec.rows[-1] // TILE_ROWS)
+    return prod(spec.rows[:-1]) * -(-spec.rows[-1] // tile_rows(spec))
 
 
 def pack_depthwise(b: np.ndarray, spec: Depthwise, machine: Machine) -> Packed:
-    """Weights of shape (taps, C) in vectors of channels: f32, or int16 for 'i8', whose b is int8."""
+    """Weights of shape (taps, C) in vectors of channels: f32 (also for 'bf16'), or int16 for 'i8', whose b is int8."""
     if b.shape != (len(spec.taps), spec.channels):
         raise ValueError(f"b must be (taps, C) = {(len(spec.taps), spec.channels)}, got {b.shape}")
     if spec.precision == "i8" and b.dtype != np.int8:
@@ -89,7 +95,8 @@ def emit_depthwise(
     weight = v.I16 if exact else v.F32
     whole, tail = divmod(spec.channels, lanes)
     padded = (whole + bool(tail)) * lanes
-    across = -(-spec.rows[-1] // TILE_ROWS)
+    high = tile_rows(spec)
+    across = -(-spec.rows[-1] // high)
     table_kind = ir.ArrayType(v.I64, len(spec.taps))
     table = ir.GlobalVariable(module, table_kind, f"{name}.taps")
     table.initializer = ir.Constant(table_kind, [offset * element for offset in spec.taps])
@@ -142,14 +149,14 @@ def emit_depthwise(
 
     def unit(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
         *outer, group = digits(builder, index, (*spec.rows[:-1], across))
-        rows = (*outer, builder.mul(group, integer(TILE_ROWS)))
+        rows = (*outer, builder.mul(group, integer(high)))
         offset = integer(0)
         for digit, stride in zip(rows, spec.a_strides, strict=True):
             offset = builder.add(offset, builder.mul(digit, integer(stride * element)))
         row = v.address(builder, a, offset, v.I8)
-        last = spec.rows[-1] - (across - 1) * TILE_ROWS
-        if last == TILE_ROWS:
-            rows_of(rows, row, TILE_ROWS)
+        last = spec.rows[-1] - (across - 1) * high
+        if last == high:
+            rows_of(rows, row, high)
         elif across == 1:
             rows_of(rows, row, last)
         else:
@@ -157,7 +164,7 @@ def emit_depthwise(
                 with at_end:
                     rows_of(rows, row, last)
                 with inside:
-                    rows_of(rows, row, TILE_ROWS)
+                    rows_of(rows, row, high)
         return []
 
     loop(builder, begin, end, unit, name="unit")

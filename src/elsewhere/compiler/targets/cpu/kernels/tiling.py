@@ -30,7 +30,12 @@ class Contract:
 
     Offsets and strides count elements of `a`. Where `depth` is no multiple of the group that one instruction takes
     (4 for 'i8', 2 for 'bf16'), `a` is read up to the next multiple: the memory must be there, its content does not
-    matter for 'i8' and must be finite for 'bf16', since the packed weights there are zero.
+    matter for 'i8' and must be finite for 'bf16', since the packed weights there are zero. Sums of 'i8' are exact up to
+    65,000 products.
+
+    A grouped convolution is a batch over its groups: batch (groups,), a_batch (channels per group,), b_batch (1,); the
+    epilogue then finds the group in `place.batch`. A convolution whose rows follow each other without gaps, as a 1x1
+    kernel's do, is best given as one row dimension.
     """
 
     precision: str

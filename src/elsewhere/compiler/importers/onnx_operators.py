@@ -408,8 +408,9 @@ def _split(c: _Import) -> tuple[int, ...]:
     x = c.tensor(0)
     axis = axis_of(c.get("axis", 0), len(c.b.shape(x)))
     length, count = c.b.shape(x)[axis], c.get("num_outputs", len(c.node.outputs))
+    limited(count)
     size = -(-length // count)
-    even = [size] * (length // size) + ([length % size] if length % size else []) if size else [0] * count
+    even = [size] * (count - 1) + [length - size * (count - 1)]
     lengths = c.integers(1, "lengths", even)
     if sum(lengths) != length or min(lengths, default=0) < 0:
         raise ValueError(f"parts of {lengths} do not make {length}")

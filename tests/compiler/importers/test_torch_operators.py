@@ -275,6 +275,9 @@ ATTENTION: dict[str, Callable[..., Tensor]] = {
     "known mask of floats": lambda q, k, v: F.scaled_dot_product_attention(
         q, k, v, torch.zeros(5, 7).masked_fill(torch.ones(5, 7).triu(2).bool(), -math.inf)
     ),
+    "mask that hides everything from a row": lambda q, k, v: F.scaled_dot_product_attention(
+        q, k, v, torch.ones(5, 7).tril(-2).bool()
+    ),
     "mask that hides nothing": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, torch.ones(1, 7).bool()),
     "mask from inputs": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, k[:1, :1, :, 0][None] > -1.0),
     "mask of floats from inputs": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, q[..., :7]),

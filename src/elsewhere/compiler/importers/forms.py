@@ -23,7 +23,11 @@ from elsewhere.compiler.ir.operations import TypeRule
 from elsewhere.compiler.ir.types import FLOATS
 
 MASKED = -1e30
-"""What is added to the score of a key that may not be seen. Finite, so that no row can become NaN."""
+"""What is added to the score of a key that may not be seen. Finite, so that no row can become NaN.
+
+A row that may see nothing is 0 where that is known while importing, as in PyTorch; where the mask is known only
+while running, such a row is the mean of all values.
+"""
 
 
 def scalar(b: Builder, function: str, x: int, number: float) -> int:
@@ -447,7 +451,20 @@ def attention(
     scores = scalar(b, "mul", scores, b.shape(q)[-1] ** -0.5 if scale is None else scale)
     for part in _masks(b, mask, causal_offset, b.shape(scores)[-2:]):
         scores = b.binary("add", scores, b.cast(part, "f32"))
-    return b.cast(b.matmul(b.cast(softmax(b, scores, rank - 1), dtype), v), dtype)
+    seen = b.matmul(b.cast(softmax(b, scores, rank - 1), dtype), v)
+    blind = _blind_rows(b, mask)
+    if blind is not None:
+        seen = b.binary("mul", seen, b.spread(b.constant(~blind, "f32"), b.shape(seen)))
+    return b.cast(seen, dtype)
+
+
+def _blind_rows(b: Builder, mask: int | None) -> NDArray[np.bool_] | None:
+    """(…, M, 1): rows of a known mask that may see nothing; None if there is no such row."""
+    data = None if mask is None else constant_of(b, mask)
+    if data is None or not data.ndim:
+        return None
+    blind: NDArray[np.bool_] = np.all(data == 0 if data.dtype == np.int8 else data == -np.inf, axis=-1, keepdims=True)
+    return blind if blind.any() else None
 
 
 def _masks(b: Builder, mask: int | None, causal_offset: int | None, shape: Sequence[int]) -> list[int]:

@@ -67,25 +67,31 @@ def test_every_room_has_its_rule() -> None:
     assert rooms <= MAY_IMPORT.keys() | EVERYTHING
 
 
-def test_only_training_imports_torch_at_module_level() -> None:
-    for path in ROOT.rglob("*.py"):
-        if (ROOT / "model" / "train") in path.parents:
-            continue
-        for node in _running_at_import(ast.parse(path.read_text(encoding="utf-8")).body):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            assert not any(name.split(".")[0] == "torch" for name in names), path
+TORCH_ROOMS = ("model/train", "compiler/importers")
+"""Where torch may be imported at module level: training, and reading torch's own programs."""
+TORCH_USERS = ("compiler/sources.py",)
+"""Files that import torch inside a function, for modules that a caller hands over."""
 
 
-def _running_at_import(body: list[ast.stmt]) -> list[ast.Import | ast.ImportFrom]:
-    found: list[ast.Import | ast.ImportFrom] = []
-    for node in body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            found.append(node)
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
-            found += _running_at_import(node.body) + _running_at_import(node.orelse)
-        elif isinstance(node, ast.Try):
-            found += _running_at_import(node.body)
-    return found
+def imports_torch(path: Path) -> bool:
+    return any(name.split(".")[0] == "torch" or name == "safetensors.torch" for name in imported_modules(path))
+
+
+def test_worlds_run_without_torch() -> None:
+    """Not even inside a function may what runs a world import it, or import a file that does."""
+    users = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if imports_torch(path)}
+    assert {user for user in users if not user.startswith(TORCH_ROOMS)} <= set(TORCH_USERS)
+    carriers = {"elsewhere." + user[:-3].replace("/", ".") for user in users}
+    for room in ("scene", "physics", "render", "model", "live", "server", "judge"):
+        for path in sources(room):
+            if (ROOT / "model" / "train") not in path.parents:
+                assert not imported_modules(path) & carriers, path
+
+
+def test_tests_of_what_runs_a_world_import_no_torch() -> None:
+    tests = Path(__file__).parent
+    users = {path.relative_to(tests).as_posix() for path in tests.rglob("*.py") if imports_torch(path)}
+    assert {user for user in users if not user.startswith(("model/train/", "compiler/", "cli/test_compiler"))} == set()
 
 
 def test_every_file_says_what_it_is() -> None:

@@ -19,7 +19,7 @@ from elsewhere.cli.report import print_json
 
 MEMORY_WANTED = 2 * 2**30
 SIMD_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
-LIBRARIES = ("numpy", "numba", "mujoco", "torch", "av", "starlette", "uvicorn", "websockets", "safetensors")
+LIBRARIES = ("numpy", "numba", "llvmlite", "mujoco", "av", "starlette", "uvicorn", "websockets", "safetensors")
 CODECS = {"libx264": "mp4", "libvpx-vp9": "webm"}
 
 
@@ -110,8 +110,38 @@ def _libraries() -> Finding:
     return Finding(name="libraries", ok=not missing, found=", ".join(found), remedy=remedy if missing else "")
 
 
+def _compiler() -> Finding:
+    """What the networks are compiled for, and where their programs are kept."""
+    try:
+        from elsewhere.compiler.cache import VARIABLE, default_directory
+        from elsewhere.compiler.targets.cpu.machine import describe
+        from elsewhere.model.network import fastest_precision
+
+        machine, directory = describe(), default_directory()
+    except (ImportError, RuntimeError, ValueError) as error:
+        return Finding(name="compiler", ok=False, found=str(error), remedy="Get it with: pip install llvmlite numba")
+    writable = os.access(next(p for p in (directory, *directory.parents) if p.exists()), os.W_OK)
+    kept = f"programs are kept in {directory}" if writable else f"{directory} cannot be written"
+    return Finding(
+        name="compiler",
+        ok=writable,
+        found=f"{machine.level} at {machine.vector_bits} bits, networks in {fastest_precision()}; {kept}",
+        needed=False,
+        remedy=f"Networks are compiled anew each time. Name another directory with ${VARIABLE}.",
+    )
+
+
+def _training() -> Finding:
+    try:
+        found = f"torch {importlib.metadata.version('torch')}"
+    except importlib.metadata.PackageNotFoundError:
+        remedy = "Only training and importing torch modules need it. Get it with: pip install 'elsewhere[train]'"
+        return Finding(name="training", ok=False, found="no torch", needed=False, remedy=remedy)
+    return Finding(name="training", ok=True, found=found, needed=False)
+
+
 def _cuda() -> Finding:
-    remedy = "Worlds run on the processor without it. With an NVIDIA card: its driver, and a CUDA build of torch."
+    remedy = "Worlds run on the processor without it. To train on an NVIDIA card: its driver and a CUDA torch."
     listed = _ask("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
     return Finding(name="cuda", ok=bool(listed), found=listed or "no card found", needed=False, remedy=remedy)
 
@@ -176,6 +206,8 @@ _LOOKS: tuple[Callable[[], Finding], ...] = (
     _memory,
     _simd,
     _libraries,
+    _compiler,
+    _training,
     _cuda,
     _codecs,
     _weights,

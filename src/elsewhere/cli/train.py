@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from elsewhere.cli.report import interruptible, user_errors
+from elsewhere.cli.report import USER_MISTAKE, complain, interruptible, user_errors
 
 data = typer.Typer(help="Make training data.", no_args_is_help=True)
 train = typer.Typer(help="Train the networks. A run that was cut off goes on where it was.", no_args_is_help=True)
@@ -48,6 +50,19 @@ def build(
         build_clips(config, directory, report=say)
 
 
+@contextmanager
+def a_run() -> Iterator[None]:
+    """What all training shares: how it speaks of mistakes, of a missing torch and of Ctrl-C."""
+    with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            complain("training needs torch, which is not installed. Get it with: pip install 'elsewhere[train]'")
+            raise typer.Exit(USER_MISTAKE) from None
+
+
 @train.command("tokenizer")
 def tokenizer(
     clips: Clips,
@@ -56,7 +71,7 @@ def tokenizer(
     batch: Annotated[int, typer.Option(min=1)] = 24,
 ) -> None:
     """Train the tokenizer. Example: elsewhere train tokenizer clips --run run --steps 3000"""
-    with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
+    with a_run():
         from elsewhere.model.configuration import TokenizerConfig
         from elsewhere.model.train import tokenizer as training
         from elsewhere.model.train import weights
@@ -78,7 +93,7 @@ def world(
     batch: Annotated[int, typer.Option(min=1)] = 4,
 ) -> None:
     """Train the transformer on a trained tokenizer's latents. Example: elsewhere train world clips --run run"""
-    with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
+    with a_run():
         from elsewhere.model.configuration import TokenizerConfig, TransformerConfig
         from elsewhere.model.train import weights
         from elsewhere.model.train import world as training
@@ -101,7 +116,7 @@ def finish(
     steps: Annotated[int, typer.Option(min=1)] = 700,
 ) -> None:
     """Fine-tune the decoder on the transformer's own predictions. Example: elsewhere train finish clips --run run"""
-    with user_errors(), interruptible("Stopped; run the same command again to go on from the last checkpoint."):
+    with a_run():
         from elsewhere.model.configuration import TokenizerConfig, TransformerConfig
         from elsewhere.model.train import finish as training
         from elsewhere.model.train import weights

@@ -435,7 +435,9 @@ class _Region:
         self.lowering, self.step, self.node, self.body, self.root, self.dims = lowering, step, node, body, root, dims
         self.columns = body.nodes[root].type.shape[-1]
         names = list(body.inputs.values())
-        self.further = [i for i, v in enumerate(names) if v not in body.nodes[root].inputs]
+        # What the product multiplies may also be added to it, as in x + f(x·w).
+        after = {i for number, inner in enumerate(body.nodes) if number != root for i in inner.inputs}
+        self.further = [i for i, v in enumerate(names) if v not in body.nodes[root].inputs or v in after]
         self.operands = [lowering.operand(self.step.reads[i], (*dims, self.columns)) for i in self.further]
         self.operands += [lowering.operand(w, (*dims, self.columns)) for w in step.writes]
         self.made: list[Access] = []

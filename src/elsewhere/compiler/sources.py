@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elsewhere.compiler import program_file
 from elsewhere.compiler.cache import CacheOptions
 from elsewhere.compiler.compiled import Compiled, compile_graph
 from elsewhere.compiler.importers.errors import ImportFileError
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.ir.types import Tensor
+from elsewhere.compiler.passes.precision import Report
+from elsewhere.compiler.targets.cpu.build import PRECISIONS
 from elsewhere.compiler.targets.cpu.machine import Machine
 
 if TYPE_CHECKING:
     import torch
 
-SUFFIXES = {".onnx": "onnx", ".pt2": "torch.export"}
+SUFFIXES = {".ew": "elsewhere", ".onnx": "onnx", ".pt2": "torch.export"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +38,11 @@ class Source:
     name: str = ""
     states: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """What states hold before the first run."""
+    precision: str = "f32"
+    """That the graph is in already."""
+    quantisation: Report | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values that say where it comes from."""
 
 
 def compile_module(
@@ -95,9 +104,19 @@ def load(
     machine: Machine | None = None,
     options: CacheOptions | None = None,
 ) -> Compiled:
-    """A saved network (`.ew`, `.onnx` or `.pt2`) ready to run, in the precision that it was saved in."""
+    """A saved network (`.ew`, `.onnx` or `.pt2`) ready to run, in the precision that it was saved in.
+
+    Raises ProgramFileError for a damaged file; else as `compile_onnx`.
+    """
     source = from_file(path)
-    return compile_graph(source.graph, threads=threads, states=source.states, machine=machine, options=options)
+    return compile_graph(
+        source.graph,
+        precision=source.precision,
+        threads=threads,
+        states=source.states,
+        machine=machine,
+        options=options,
+    )
 
 
 def from_module(module: torch.nn.Module, inputs: Sequence[Any]) -> Source:
@@ -122,16 +141,45 @@ def from_file(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] 
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise ValueError(f"a model must end in {', '.join(SUFFIXES)}, got {path.name!r}")
-    with path.open("rb"):
-        pass  # a missing file is said as such, whatever the importer would make of it
+    with path.open("rb") as file:  # a missing file is said as such, whatever the importer would make of it
+        provenance = {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    if kind == "elsewhere":
+        return _from_program_file(path)
     if kind == "onnx":
         from elsewhere.compiler.importers.onnx import from_onnx
 
-        return Source(graph=from_onnx(path, shapes), kind=kind, name=path.stem)
-    return _from_pt2(path)
+        try:
+            graph = from_onnx(path, shapes)
+        except ImportFileError as error:
+            raise ImportFileError(f"{path.name} is not a sound ONNX file: {error}") from error
+        return Source(graph=graph, kind=kind, name=path.stem, provenance=provenance)
+    return _from_pt2(path, provenance)
 
 
-def _from_pt2(path: Path) -> Source:
+def _from_program_file(path: Path) -> Source:
+    from elsewhere.compiler.freeze import read_quantisation
+
+    found = program_file.load(path)
+    said = found.metadata
+    precision, provenance = said.get("precision", "f32"), said.get("provenance", {})
+    if precision not in PRECISIONS or not isinstance(provenance, Mapping):
+        raise program_file.ProgramFileError(f"{path.name}: its metadata is not what was written")
+    try:
+        quantisation = read_quantisation(said.get("quantisation"))
+    except ValueError as error:
+        raise program_file.ProgramFileError(f"{path.name}: {error}") from error
+    return Source(
+        graph=found.graph,
+        kind=str(said.get("kind", "elsewhere")),
+        name=str(said.get("name", path.stem)),
+        states=found.states,
+        precision=precision,
+        quantisation=quantisation,
+        provenance=provenance,
+    )
+
+
+def _from_pt2(path: Path, provenance: Mapping[str, Any]) -> Source:
     """Only files from people you trust: torch's own loader opens them."""
     try:
         import torch
@@ -145,15 +193,17 @@ def _from_pt2(path: Path) -> Source:
         program = torch.export.load(path)
     except Exception as error:  # torch raises whatever its archive reader met
         raise ImportFileError(f"{path.name} is not a program that torch.export.save wrote: {error}") from error
-    return _from_exported(program, path.stem)
+    return _from_exported(program, path.stem, provenance)
 
 
-def _from_exported(program: torch.export.ExportedProgram, name: str) -> Source:
+def _from_exported(
+    program: torch.export.ExportedProgram, name: str, provenance: Mapping[str, Any] | None = None
+) -> Source:
     from elsewhere.compiler.importers.torch_export import from_exported, initial_states
 
     graph = from_exported(program)
     states = initial_states(program) if graph.states else {}
-    return Source(graph=graph, kind="torch.export", name=name, states=states)
+    return Source(graph=graph, kind="torch.export", name=name, states=states, provenance=provenance or {})
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, NDArray[Any]]:

@@ -20,7 +20,7 @@ from elsewhere.compiler.targets.cpu.kernels import vectors
 from elsewhere.compiler.targets.cpu.kernels.vectors import I64, POINTER
 from elsewhere.compiler.targets.cpu.machine import Machine
 
-SIZES = (2**17, 2**20, 2**23, 2**26)
+SIZES = (2**15, 2**18, 2**20, 2**23, 2**26)
 """Bytes of the working sets that reading is measured on: within each level of cache, and beyond all."""
 
 READS = 8

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import elsewhere
-from elsewhere.cli import doctor, generate, judge, serve, train
+from elsewhere.cli import compiler, doctor, generate, judge, serve, train
 
 app = typer.Typer(
     help="Type a sentence, be elsewhere.",
@@ -29,6 +29,9 @@ def root(
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
+app.command("compile")(compiler.compile_)
+app.command("run")(compiler.run)
+app.add_typer(compiler.bench, name="bench")
 app.add_typer(judge.app, name="judge")
 app.add_typer(train.data, name="data")
 app.add_typer(train.train, name="train")

@@ -215,7 +215,7 @@ class Packing(Emitter):
         return builder.select(builder.icmp_signed("<", index, I64(last)), index, I64(last))
 
     def prefetch(self, builder: ir.IRBuilder, place: ir.Value, ahead: int, width: int, kind: str) -> None:
-        """Asks for a row `ahead` numbers further on. Rows of one head are far apart, which processors do not foresee."""
+        """Asks for a row `ahead` numbers further on: rows of one head lie apart, and processors do not foresee it."""
         line = 64 // v.BYTES[kind]
         for start in range(0, width, line):
             to = v.address(builder, place, ahead + start, v.MEMORY[kind], inbounds=False)

@@ -134,6 +134,11 @@ def is_few(spec: Attention, machine: Machine) -> bool:
     return across < along
 
 
+def balanced(length: int, most: int) -> int:
+    """The length of pieces of about equal length, at most `most`."""
+    return -(-length // -(-length // most))
+
+
 @cache
 def plan(spec: Attention, machine: Machine) -> Plan:
     """The plan of `spec` on `machine`."""
@@ -143,7 +148,6 @@ def plan(spec: Attention, machine: Machine) -> Plan:
     group = {"f32": 1, "bf16": 2, "i8": 4}[precision]
     words = -(-spec.width // group)
     vectors = min(2, -(-spec.queries // lanes))
-    accumulators = 16 if machine.registers == 32 else 8
     packs = precision != "f32" or spec.key_type != "f32" or spec.value_type != "f32"
     if few:
         packs = False
@@ -181,8 +185,8 @@ def plan(spec: Attention, machine: Machine) -> Plan:
         group=group,
         words=words,
         vectors=vectors,
-        key_tile=accumulators // vectors,
-        value_tile=accumulators // vectors,
+        key_tile=(16 if machine.registers == 32 else 12) // vectors,
+        value_tile=balanced(spec.value_width, (22 if machine.registers == 32 else 12) // vectors),
         packs=packs,
         chunks=chunks,
         offsets=dict(zip(sizes, places, strict=False)),

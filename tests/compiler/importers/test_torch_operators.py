@@ -47,7 +47,7 @@ def compare(module: nn.Module, *inputs: Tensor, tolerance: float = 2e-6) -> None
     for got, wanted in zip(outputs.values(), made if isinstance(made, (tuple, list)) else [made], strict=True):
         assert got.shape == tuple(wanted.shape)
         expected = wanted.float().numpy() if wanted.dtype == torch.bfloat16 else wanted.numpy()
-        scale = float(np.sqrt(np.mean(np.square(expected, dtype=np.float64)))) or 1.0
+        scale = float(np.sqrt(np.sum(np.square(expected, dtype=np.float64)) / max(1, expected.size)))
         np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * max(scale, 1.0))
 
 

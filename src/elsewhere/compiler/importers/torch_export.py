@@ -88,11 +88,21 @@ def prepare(program: torch.export.ExportedProgram) -> torch.export.ExportedProgr
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = program.run_decompositions({})
-        used = {n.target for n in program.graph.nodes if n.op == "call_function"}
+        used = {n.target for n in _depending(program) if n.op == "call_function"}
         unknown = {t for t in used if isinstance(t, torch._ops.OpOverload) and operator_name(t) not in FORMS}
         table = torch.export.default_decompositions()
         apart = {t: table[t] for t in unknown if t in table}
         return program.run_decompositions(apart) if apart else program
+
+
+def _depending(program: torch.export.ExportedProgram) -> set[torch.fx.Node]:
+    """Nodes that depend on an input; all others are calculated while importing, whatever they are."""
+    given = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name in ("USER_INPUT", "BUFFER")}
+    found: set[torch.fx.Node] = set()
+    for node in program.graph.nodes:
+        if (node.op == "placeholder" and node.name in given) or found.intersection(node.all_input_nodes):
+            found.add(node)
+    return found
 
 
 def operator_name(target: Any) -> str:

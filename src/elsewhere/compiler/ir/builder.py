@@ -60,7 +60,9 @@ class Builder:
         array = np.asarray(data)
         array = convert(array, dtype) if array.dtype != numpy_dtype(dtype) or dtype == "bf16" else array
         array = np.require(array, requirements="C").reshape(np.shape(array))
-        digest = hashlib.sha256(array.tobytes() + f"{dtype}{array.shape}".encode()).hexdigest()[:24]
+        content = hashlib.sha256(array.reshape(-1).view(np.uint8).data if array.size else b"")
+        content.update(f"{dtype}{array.shape}".encode())
+        digest = content.hexdigest()[:24]
         self.constants[digest] = array
         return self.add("constant", (), key=digest, dtype=dtype, shape=array.shape)
 

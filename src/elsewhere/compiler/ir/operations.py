@@ -2,6 +2,9 @@
 
 Nothing broadcasts by itself: operands of an elementwise primitive have one shape, and `broadcast` says where
 a length of 1 is repeated. Convolution and pooling are channels-last.
+
+Arithmetic on integers, sums included, wraps around; integers divide towards zero, by zero to 0. Only `cast` saturates.
+bf16 and f16 are formats of memory: a target may carry more digits from one primitive to the next, but not over a cast.
 """
 
 from __future__ import annotations

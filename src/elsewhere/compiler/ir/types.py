@@ -52,7 +52,7 @@ def round_bf16(values: NDArray[Any]) -> NDArray[np.float32]:
 def convert(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     """The `cast` of the language: floats round to nearest even; float → integer rounds to even and saturates.
 
-    Integer → i8 saturates too. NaN becomes 0 as an integer.
+    Integer → i8 saturates too. NaN becomes 0 as i32 and the lowest number as i8, as processors do it.
     """
     if dtype == "bf16":
         return round_bf16(values)
@@ -61,5 +61,6 @@ def convert(values: NDArray[Any], dtype: str) -> NDArray[Any]:
             return values.astype(_NUMPY[dtype])
     low, high = (-128, 127) if dtype == "i8" else (-(2**31), 2**31 - 1)
     if values.dtype.kind == "f":
-        values = np.rint(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=high, neginf=low))
+        nan = low if dtype == "i8" else 0
+        values = np.rint(np.nan_to_num(values.astype(np.float64), nan=nan, posinf=high, neginf=low))
     return np.clip(values, low, high).astype(_NUMPY[dtype])

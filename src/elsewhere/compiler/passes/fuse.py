@@ -18,7 +18,6 @@ from elsewhere.compiler.passes.extract import extract, external
 from elsewhere.compiler.passes.rewrite import copy
 
 ELEMENTWISE = ("unary", "binary", "select", "cast")
-MAXIMUM_OUTPUTS = 6
 
 
 def refine(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
@@ -255,6 +254,8 @@ class _Fusion:
         if unit.kind == "map":
             members |= self.enlargements(unit, members)
         inputs = external(graph, members)
+        if unit.kind == "contract":  # a product's operands come from memory, even a single number
+            inputs = sorted({*inputs, *graph.nodes[min(unit.members)].inputs})
         kept = graph.kept()
         inside = set(unit.members)
         outputs = [

@@ -1,6 +1,6 @@
 """The oracle: graphs interpreted in NumPy, value by value.
 
-Order of sums. i8 products are summed exactly in i32. Products of floats and sums of `reduce` and `pool` are made
+Order of sums. i8 products are summed exactly in i32, which wraps around. Products of floats and sums of `reduce` and `pool` are made
 in f64 and rounded once to the result's format, so that the oracle's error is that of one rounding; another target
 states its own order and the tolerance that follows.
 """
@@ -134,8 +134,14 @@ _REDUCE: dict[str, Any] = {"sum": np.sum, "max": np.max, "min": np.min}
 
 
 def _reduce(function: str, attributes: Mapping[str, Any], x: Array) -> Array:
-    wide = x.astype(np.int64) if x.dtype.kind == "i" else _wide(x)
-    return np.asarray(_REDUCE[function](wide, axis=attributes["axes"], keepdims=True))
+    return _over(function, x, attributes["axes"], keepdims=True)
+
+
+def _over(function: str, x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    """Sums of integers wrap around in their format."""
+    if x.dtype.kind != "i":
+        return np.asarray(_REDUCE[function](_wide(x), axis=axes, keepdims=keepdims))
+    return np.asarray(_REDUCE[function](x.astype(np.int64), axis=axes, keepdims=keepdims)).astype(x.dtype)
 
 
 def _pool(function: str, attributes: Mapping[str, Any], x: Array) -> Array:
@@ -145,8 +151,7 @@ def _pool(function: str, attributes: Mapping[str, Any], x: Array) -> Array:
     axes = tuple(range(1, 1 + len(window)))
     views = np.lib.stride_tricks.sliding_window_view(padded, window, axis=axes)
     views = views[(slice(None), *(slice(None, None, s) for s in stride))]
-    wide = views.astype(np.int64) if x.dtype.kind == "i" else _wide(views)
-    return np.asarray(_REDUCE[function](wide, axis=tuple(range(x.ndim, views.ndim))))
+    return _over(function, views, tuple(range(x.ndim, views.ndim)))
 
 
 _TABLES: dict[str, Callable[..., Array]] = {

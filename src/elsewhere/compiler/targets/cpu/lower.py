@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.graph import Graph, Node
 from elsewhere.compiler.ir.text import show
-from elsewhere.compiler.ir.types import DTYPES, Tensor
+from elsewhere.compiler.ir.types import DTYPES, Tensor, convert
 from elsewhere.compiler.passes.fuse import refine
 from elsewhere.compiler.plan.layout import Access, Buffer, Layout, Step, packed, restride
 from elsewhere.compiler.targets.cpu.kernels import attention as attentions
@@ -185,12 +185,10 @@ class _Lowering:
 
     def step(self, step: Step) -> None:
         node = self.graph.nodes[step.node]
-        try:
-            getattr(self, f"step_{step.kind}")(step, node)
-        except AttributeError as error:
-            if f"step_{step.kind}" not in str(error):
-                raise
-            raise LoweringError(f"there is no kernel for {step.kind} (at {node.place or 'unknown place'})") from error
+        make = getattr(self, f"step_{step.kind}", None)
+        if make is None:
+            raise LoweringError(f"there is no kernel for {step.kind} (at {node.place or 'unknown place'})")
+        make(step, node)
 
     def map_kernel(self, kind: str, step: Step, dims: Sequence[int], body: Graph | None, value: float = 0.0) -> None:
         reads = [self.operand(a, dims) for a in step.reads]
@@ -218,7 +216,8 @@ class _Lowering:
     def step_fill(self, step: Step, node: Node) -> None:
         for slab in step.writes:
             one = Step("fill", step.node, (), (slab,))
-            self.map_kernel("fill", one, slab.shape, None, float(node.attributes["value"]))
+            value = convert(np.asarray(node.attributes["value"]), node.type.dtype)
+            self.map_kernel("fill", one, slab.shape, None, float(value))
 
     def step_map(self, step: Step, node: Node) -> None:
         body = node.attributes["body"]

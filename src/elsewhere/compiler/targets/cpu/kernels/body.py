@@ -11,7 +11,7 @@ import llvmlite.ir as ir
 
 from elsewhere.compiler.ir.graph import Graph, Node
 from elsewhere.compiler.targets.cpu.kernels import mathematics, vectors
-from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I1, I32
+from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I32
 from elsewhere.compiler.targets.cpu.machine import Machine
 
 Value = ir.Value
@@ -98,6 +98,8 @@ class Body:
 
     def unary(self, node: Node) -> Value:
         function, x = node.attributes["function"], self.value(node.inputs[0])
+        if node.type.dtype == "i32":
+            return self.integer_unary(node, function, x)
         if function == "not":
             mask = self.builder.fcmp_ordered("==", x, vectors.constant(F32, 0.0, self.lanes))
             return self.from_truth(mask)
@@ -107,19 +109,25 @@ class Body:
                 mathematics.floor(self.builder, mathematics.negate(self.builder, x, self.machine), self.machine),
                 self.machine,
             )
-        if node.type.dtype == "i32":
-            zero = vectors.constant(I32, 0, self.lanes)
-            if function == "neg":
-                return self.builder.sub(zero, x)
-            if function == "abs":
-                return self.builder.select(self.builder.icmp_signed("<", x, zero), self.builder.sub(zero, x), x)
-            raise BodyError(f"there is no {function} of i32 (at {node.place})")
-        return _UNARY[function](self.builder, x, self.machine)
+        result = _UNARY[function](self.builder, x, self.machine)
+        return wrapped(self.builder, result) if node.type.dtype == "i8" and function in ("neg", "abs") else result
+
+    def integer_unary(self, node: Node, function: str, x: Value) -> Value:
+        builder, zero = self.builder, vectors.constant(I32, 0, self.lanes)
+        negative = builder.icmp_signed("<", x, zero)
+        if function == "neg":
+            return builder.sub(zero, x)
+        if function == "abs":
+            return builder.select(negative, builder.sub(zero, x), x)
+        if function == "sign":
+            some = builder.zext(builder.icmp_signed(">", x, zero), x.type)
+            return builder.select(negative, vectors.constant(I32, -1, self.lanes), some)
+        raise BodyError(f"there is no {function} of i32 (at {node.place or 'unknown place'})")
 
     def binary(self, node: Node) -> Value:
         function, builder = node.attributes["function"], self.builder
         dtype = self.graph.nodes[node.inputs[0]].type.dtype
-        if function == "add" and dtype != "i32" and (fused := self.multiply_add(node)) is not None:
+        if function == "add" and dtype not in ("i8", "i32") and (fused := self.multiply_add(node)) is not None:
             return fused
         a, b = (self.value(i) for i in node.inputs)
         if function in ("and", "or"):
@@ -129,9 +137,11 @@ class Body:
             return self.integer(node, function, a, b)
         if function in _COMPARE:
             return self.from_truth(builder.fcmp_ordered(_COMPARE[function], a, b))
+        if function == "div" and dtype == "i8":
+            return self.divide_bytes(a, b)
         if function in _FLOAT:
             result: Value = getattr(builder, _FLOAT[function])(a, b)
-            return result
+            return wrapped(builder, result) if dtype == "i8" else result
         if function == "pow":
             return mathematics.power(builder, a, b, self.machine)
         pick = mathematics.maximum if function == "max" else mathematics.minimum
@@ -156,7 +166,25 @@ class Body:
             return self.from_truth(builder.icmp_signed(_COMPARE[function], a, b))
         if function in ("max", "min"):
             return builder.select(builder.icmp_signed(">" if function == "max" else "<", a, b), a, b)
-        raise BodyError(f"there is no {function} of i32 (at {node.place})")
+        if function == "div":
+            return self.divide(a, b)
+        raise BodyError(f"there is no {function} of i32 (at {node.place or 'unknown place'})")
+
+    def divide(self, a: Value, b: Value) -> Value:
+        """Towards zero, by zero 0; the least number by -1 wraps around instead of trapping."""
+        builder, zero = self.builder, vectors.constant(I32, 0, self.lanes)
+        one, less = vectors.constant(I32, 1, self.lanes), vectors.constant(I32, -1, self.lanes)
+        by_zero, by_less = builder.icmp_signed("==", b, zero), builder.icmp_signed("==", b, less)
+        quotient = builder.sdiv(a, builder.select(builder.or_(by_zero, by_less), one, b))
+        quotient = builder.select(by_less, builder.sub(zero, a), quotient)
+        return builder.select(by_zero, zero, quotient)
+
+    def divide_bytes(self, a: Value, b: Value) -> Value:
+        """As `divide`. The f32 quotient of two bytes never rounds to a whole number that it is not."""
+        builder, zero = self.builder, vectors.constant(F32, 0.0, self.lanes)
+        by_zero = builder.fcmp_ordered("==", b, zero)
+        quotient = builder.fdiv(a, builder.select(by_zero, vectors.constant(F32, 1.0, self.lanes), b))
+        return builder.select(by_zero, zero, wrapped(builder, quotient))
 
     def cast(self, node: Node, number: int) -> Value:
         builder, lanes = self.builder, self.lanes
@@ -164,9 +192,6 @@ class Body:
         x = self.value(node.inputs[0])
         if source == "i32" and target != "i32":
             x = builder.sitofp(x, ir.VectorType(F32, lanes))
-            if target == "i8":
-                return mathematics.clamp(builder, x, -128.0, 127.0, self.machine)
-            return x
         if target == "i32":
             if source == "i32":
                 return x
@@ -177,15 +202,25 @@ class Body:
         if not self.users[number]:
             return x  # the store converts
         if target == "i8":
+            # NaN becomes the lowest number, as in memory.
+            low = vectors.constant(F32, -128.0, lanes)
+            x = builder.select(builder.fcmp_ordered(">", x, low), x, low)
             return mathematics.clamp(
                 builder, mathematics.round_even(builder, x, self.machine), -128.0, 127.0, self.machine
             )
-        if target in ("bf16", "f16") and source == "f32":
+        if target in ("bf16", "f16") and source != "i8":
             raw = vectors.from_f32(builder, self.machine, x, target)
             return vectors.to_f32(builder, self.machine, raw, target)
         return x
 
 
-def no_lanes(lanes: int) -> Value:
-    """A mask that is false everywhere."""
-    return vectors.constant(I1, 0, lanes)
+def wrapped(builder: ir.IRBuilder, x: Value) -> Value:
+    """A whole f32 below 2^31 as i8 arithmetic has it: modulo 256. What follows the point is cut off."""
+    whole = builder.fptosi(x, ir.VectorType(I32, x.type.count))
+    return low_byte(builder, whole)
+
+
+def low_byte(builder: ir.IRBuilder, x: Value) -> Value:
+    """The low byte of int32 numbers, with its sign, as f32."""
+    places = vectors.constant(I32, 24, x.type.count)
+    return builder.sitofp(builder.ashr(builder.shl(x, places), places), ir.VectorType(F32, x.type.count))

@@ -14,7 +14,7 @@ import llvmlite.ir as ir
 
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.targets.cpu.kernels import mathematics, vectors
-from elsewhere.compiler.targets.cpu.kernels.body import Body, BodyError
+from elsewhere.compiler.targets.cpu.kernels.body import Body, low_byte
 from elsewhere.compiler.targets.cpu.kernels.loops import loop
 from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I32, I64, POINTER, VOID
 from elsewhere.compiler.targets.cpu.machine import Machine
@@ -302,7 +302,8 @@ def emit_rows(module: ir.Module, name: str, nest: Nest, body: Graph, machine: Ma
         settle_scalars()
         for level in levels:
             functions = [body.nodes[r].attributes["function"] for r in level]
-            start = [vectors.constant(F32, _IDENTITY[f], lanes) for f in functions]
+            dtypes = [body.nodes[r].type.dtype for r in level]
+            start = [identity(f, d, lanes) for f, d in zip(functions, dtypes, strict=True)]
 
             def visit(
                 j: Value,
@@ -310,20 +311,21 @@ def emit_rows(module: ir.Module, name: str, nest: Nest, body: Graph, machine: Ma
                 sums: Sequence[Value],
                 level: list[int] = level,
                 functions: list[str] = functions,
+                dtypes: list[str] = dtypes,
                 key: int | None = None,
             ) -> list[Value]:
                 inner = vector(j, -1 if key is None else key, valid)
                 result = []
-                for r, f, total in zip(level, functions, sums, strict=True):
-                    x = inner.value(body.nodes[r].inputs[0])
+                for r, f, d, total in zip(level, functions, dtypes, sums, strict=True):
+                    x = widened(builder, f, d, inner.value(body.nodes[r].inputs[0]))
                     if valid < lanes:
-                        x = _masked(builder, x, valid, _IDENTITY[f])
+                        x = _masked(builder, x, valid, identity(f, d, lanes))
                     result.append(_combine(builder, f, total, x, machine))
                 return result
 
             totals = sweep(emitter, length, in_registers, visit, start)
-            for r, f, total in zip(level, functions, totals, strict=True):
-                reduced[r] = butterfly(builder, f, total, machine)
+            for r, f, d, total in zip(level, functions, dtypes, totals, strict=True):
+                reduced[r] = narrowed(builder, f, d, butterfly(builder, f, total, machine))
             scalars.known.update(reduced)
             settle_scalars()
         outputs = [v for _, v in body.outputs]
@@ -362,19 +364,46 @@ def sweep(
 
 
 _IDENTITY = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
+_IDENTITY_I32 = {"sum": 0, "max": -(2**31), "min": 2**31 - 1}
+
+
+def in_integers(function: str, dtype: str) -> bool:
+    """Whether a reduction is carried in int32; sums of bytes are, since f32 would round long ones."""
+    return dtype == "i32" or (dtype == "i8" and function == "sum")
+
+
+def identity(function: str, dtype: str, lanes: int) -> Value:
+    """What a reduction starts from."""
+    if in_integers(function, dtype):
+        return vectors.constant(I32, _IDENTITY_I32[function], lanes)
+    return vectors.constant(F32, _IDENTITY[function], lanes)
+
+
+def widened(builder: ir.IRBuilder, function: str, dtype: str, x: Value) -> Value:
+    """`x` as the reduction carries it."""
+    return builder.fptosi(x, vectors.vector(I32, x.type.count)) if dtype == "i8" and function == "sum" else x
+
+
+def narrowed(builder: ir.IRBuilder, function: str, dtype: str, x: Value) -> Value:
+    """The inverse of `widened`: sums of bytes wrap around."""
+    return low_byte(builder, x) if dtype == "i8" and function == "sum" else x
 
 
 def _combine(builder: ir.IRBuilder, function: str, a: Value, b: Value, machine: Machine) -> Value:
+    if isinstance(a.type.element, ir.IntType):
+        if function == "sum":
+            return builder.add(a, b)
+        return builder.select(builder.icmp_signed(">" if function == "max" else "<", a, b), a, b)
     if function == "sum":
         return builder.fadd(a, b)
     pick = mathematics.maximum if function == "max" else mathematics.minimum
     return pick(builder, a, b, machine)
 
 
-def _masked(builder: ir.IRBuilder, x: Value, valid: int, other: float) -> Value:
+def _masked(builder: ir.IRBuilder, x: Value, valid: int, other: Value) -> Value:
     lanes = x.type.count
     mask = vectors.constant(vectors.I1, [int(i < valid) for i in range(lanes)], lanes)
-    return builder.select(mask, x, vectors.constant(F32, other, lanes))
+    return builder.select(mask, x, other)
 
 
 def butterfly(builder: ir.IRBuilder, function: str, x: Value, machine: Machine) -> Value:
@@ -440,15 +469,14 @@ def reduction_units(spec: Reduction, machine: Machine) -> int:
 
 def emit_reduction(module: ir.Module, name: str, spec: Reduction, machine: Machine) -> ir.Function:
     """Vectors along the last kept dimension where it is dense in memory, else along the last reduced one."""
-    if spec.read.dtype == "i32":
-        raise BodyError("reductions of i32 over other than the last axis are not built")
     kept = len(spec.kept)
     nest = Nest(spec.kept, (Operand(spec.read.dtype, spec.read.strides[:kept]),), (spec.write,))
     emitter = _Emitter(module, name, nest, machine)
     builder, lanes = emitter.builder, emitter.lanes
     across = spec.read.strides[kept - 1] == 1 and spec.kept[-1] > 1
     inner = spec.read.strides[kept:]
-    start = vectors.constant(F32, _IDENTITY[spec.function], lanes)
+    function, dtype = spec.function, spec.read.dtype
+    start = identity(function, dtype, lanes)
 
     def over(axis: int, offset: Value, total: Value, read: Callable[[Value, Value], Value], stop: int) -> Value:
         """Loops over reduced dimensions axis…stop-1, `read` adds what lies at an offset."""
@@ -466,9 +494,10 @@ def emit_reduction(module: ir.Module, name: str, spec: Reduction, machine: Machi
         offsets = emitter.offsets(index)
 
         def read(offset: Value, total: Value) -> Value:
-            return _combine(builder, spec.function, total, emitter.load(0, offset, 1, valid), machine)
+            x = widened(builder, function, dtype, emitter.load(0, offset, 1, valid))
+            return _combine(builder, function, total, x, machine)
 
-        total = over(0, offsets[0], start, read, len(spec.reduced))
+        total = narrowed(builder, function, dtype, over(0, offsets[0], start, read, len(spec.reduced)))
         emitter.store(total, 1, offsets[1], spec.write.strides[-1], valid)
 
     def across_units(number: Value, _: list[Value]) -> Sequence[Value]:
@@ -496,15 +525,16 @@ def emit_reduction(module: ir.Module, name: str, spec: Reduction, machine: Machi
         def read(offset: Value, total: Value) -> Value:
             def visit(j: Value, valid: int, values: Sequence[Value]) -> list[Value]:
                 at = builder.add(offset, builder.mul(j, ir.Constant(I64, stride)))
-                x = emitter.load(0, at, stride, valid)
+                x = widened(builder, function, dtype, emitter.load(0, at, stride, valid))
                 if valid < lanes:
-                    x = _masked(builder, x, valid, _IDENTITY[spec.function])
-                return [_combine(builder, spec.function, values[0], x, machine)]
+                    x = _masked(builder, x, valid, start)
+                return [_combine(builder, function, values[0], x, machine)]
 
             return emitter.along(length, 0, length, visit, [total])[0]
 
         total = over(0, offsets[0], start, read, len(spec.reduced) - 1)
-        emitter.store(butterfly(builder, spec.function, total, machine), 1, offsets[1], 0, 1)
+        total = narrowed(builder, function, dtype, butterfly(builder, function, total, machine))
+        emitter.store(total, 1, offsets[1], 0, 1)
         return []
 
     loop(builder, emitter.begin, emitter.end, across_units if across else single_unit)

@@ -141,8 +141,8 @@ def table(report: dict[str, Any]) -> str:
         "## Canonical forms",
         "",
         "What composite operators become, whichever importer they come through (`importers/forms.py`). In an "
-        "elementwise form a constant is the second operand; a division by a known number is a multiplication, one by a square root "
-        "a multiplication by `rsqrt`.",
+        "elementwise form a constant is the second operand; a division by a known number is a multiplication, one by a "
+        "square root a multiplication by `rsqrt`.",
         "",
         *(f"- `{name}`: {text}" for name, text in canonical_forms()),
     ]

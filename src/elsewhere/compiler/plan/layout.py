@@ -156,8 +156,6 @@ class _Layouts:
         self.result = Layout(graph)
         self.users = graph.users()
         self.places: dict[int, Access] = {}
-        self.bordered: set[int] = set()
-        self.in_place: dict[int, Access] = {}
 
     def buffer(self, size: int, kind: str, name: str = "") -> int:
         self.result.buffers.append(Buffer(size, kind, name))
@@ -230,7 +228,7 @@ class _Layouts:
     def update_in_place(self, state: int, value: int) -> None:
         """A chain of updates that ends as the state's new value writes into the state's own memory.
 
-        Only if nothing reads the old state after the first of the updates.
+        Only if nothing reads what an update writes over: not later, not as an output, not as the update's own patch.
         """
         chain = []
         while self.graph.nodes[value].op == "update":
@@ -238,19 +236,20 @@ class _Layouts:
             value = self.graph.nodes[value].inputs[0]
         if value != state or not chain:
             return
-        first = chain[-1]
-        if any(reader > first and reader not in chain for reader in self.readers(state)):
-            return
+        for old, new in zip((state, *chain[:0:-1]), chain[::-1], strict=True):
+            for seen in self.seen(old):
+                later = any(reader > new for reader in self.users[seen])
+                if later or seen in self.graph.kept() or seen in self.graph.nodes[new].inputs[1:]:
+                    return
         for number in chain:
             self.places[number] = self.places[state]
 
-    def readers(self, value: int) -> list[int]:
-        """Nodes that read `value`, through views too."""
-        found = []
+    def seen(self, value: int) -> list[int]:
+        """`value` and the views of it."""
+        found = [value]
         for user in self.users[value]:
-            found.append(user)
             if self.graph.nodes[user].op in VIEWS:
-                found += self.readers(user)
+                found += self.seen(user)
         return found
 
     # -- steps in order ----------------------------------------------------------------------------------------
@@ -354,6 +353,13 @@ class _Layouts:
         for name, value in self.graph.outputs:
             if self.places[value] != self.result.outputs[name]:
                 self.step("copy", value, [self.places[value]], [self.result.outputs[name]])
+        memory = {place.buffer for place in self.result.states.values()}
+        for name, value in self.graph.states:
+            # A state that becomes what another was (or a part of itself) is taken out before any is written over.
+            place = self.places[value]
+            if place != self.result.states[name] and place.buffer in memory:
+                self.places[value] = self.fresh(place.type)
+                self.step("copy", value, [place], [self.places[value]])
         for name, value in self.graph.states:
             if self.places[value] != self.result.states[name]:
                 self.step("copy", value, [self.places[value]], [self.result.states[name]])

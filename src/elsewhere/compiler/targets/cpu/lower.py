@@ -542,6 +542,8 @@ class _Region:
             a_rows, outer = strides[0], strides[1:]
         else:
             joined, a_rows = dims, rows
+            if len(dims) == batch:  # every matrix has one row
+                joined, a_rows, outer = (*dims, 1), (*rows, 0), [(*s, 0) for s in outer]
         operands = [Operand(o.dtype, (*s, o.strides[-1])) for o, s in zip(self.operands, outer, strict=True)]
         depth = a.shape[-1] // groups
         dtype = a.type.dtype

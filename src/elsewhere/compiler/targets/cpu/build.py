@@ -16,6 +16,7 @@ from elsewhere.compiler.passes.fold import fold_constants
 from elsewhere.compiler.passes.fuse import fuse
 from elsewhere.compiler.passes.padding import expose_padding
 from elsewhere.compiler.passes.precision import Report, calibrate, combine, quantise, to_bf16
+from elsewhere.compiler.passes.storage import store_narrow
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.plan.layout import lay_out
 from elsewhere.compiler.targets.cpu.lower import lower
@@ -69,6 +70,7 @@ def prepare(
         ("remove_dead", remove_dead, "fused"),
         ("fuse", fuse, "fused"),
         ("remove_dead", remove_dead, "fused"),
+        *([] if precision == "f32" else [("store_narrow", store_narrow, "fused")]),
     ]
     for name, change, stage in passes:
         graph = check(change(graph), stage)

@@ -22,8 +22,9 @@ from elsewhere.compiler.targets.cpu.kernels.attention_packing import Packing
 from elsewhere.compiler.targets.cpu.kernels.attention_plan import Attention, plan, scratch_bytes, units
 from elsewhere.compiler.targets.cpu.kernels.attention_words import MAGIC, four_bytes, transpose, two_bfloats
 from elsewhere.compiler.targets.cpu.kernels.loops import loop
-from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I32, I64, POINTER, VOID
+from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I16, I32, I64, POINTER, VOID
 from elsewhere.compiler.targets.cpu.machine import Machine
+from elsewhere.compiler.targets.reference_attention import POWER_COEFFICIENTS
 
 LOWEST = -1e30
 """The largest score before there was any. A query that sees no key keeps it, and gets zeros."""
@@ -524,15 +525,29 @@ class Generator(Packing):
         return [two_bfloats(builder, powers[0], powers[1]), two_bfloats(builder, powers[2], powers[3])], total
 
     def byte_power(self, builder: ir.IRBuilder, exponent: ir.Value) -> ir.Value:
-        """MAGIC + round(255·2^exponent) for exponent <= 0."""
+        """MAGIC + round(255·2^exponent) for exponent <= 0, the power as in `attention_int8`."""
+        if self.machine.level == "avx512":
+            return self.byte_power_scaled(builder, exponent)
         bounded = self.larger(builder, exponent, self.number(-100.0))
+        # Rounding x - 1/2 is the floor, or one less of whole x, where r is 1 and both sides round to one byte.
         # 127 more, so that the sum's low bits shifted up are the power of two itself.
-        sum_ = builder.fadd(bounded, self.number(MAGIC + 127))
+        sum_ = builder.fadd(builder.fsub(bounded, self.number(0.5)), self.number(MAGIC + 127))
         r = builder.fsub(bounded, builder.fsub(sum_, self.number(MAGIC + 127)))
-        coefficients = [255 * one for one in mathematics.EXP2_3]
+        coefficients = [255 * one for one in POWER_COEFFICIENTS]
         mantissa = mathematics.polynomial(builder, r, coefficients, self.machine)
         bits = builder.shl(builder.bitcast(sum_, self.integers), v.constant(I32, 23, self.lanes))
         return self.fma(builder, mantissa, builder.bitcast(bits, self.real), self.number(MAGIC))
+
+    def byte_power_scaled(self, builder: ir.IRBuilder, exponent: ir.Value) -> ir.Value:
+        """`byte_power` with AVX-512's instructions for x - floor(x) and for x·2^floor(y), which need no bounds."""
+        always, current = ir.Constant(I16, -1), ir.Constant(I32, 4)  # all lanes; the rounding that is set
+        arguments = [exponent, ir.Constant(I32, 1), self.number(0.0), always, current]
+        r = v.intrinsic(builder, "llvm.x86.avx512.mask.reduce.ps.512", self.real, arguments)
+        coefficients = [255 * one for one in POWER_COEFFICIENTS]
+        mantissa = mathematics.polynomial(builder, r, coefficients, self.machine)
+        arguments = [mantissa, exponent, self.number(0.0), always, current]
+        power = v.intrinsic(builder, "llvm.x86.avx512.mask.scalef.ps.512", self.real, arguments)
+        return builder.fadd(power, self.number(MAGIC))
 
     def weigh(
         self,

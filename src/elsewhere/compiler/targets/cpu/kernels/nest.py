@@ -84,32 +84,40 @@ def coalesce(
 
 
 class Lanes:
-    """Vectors of numbers a fixed stride apart."""
+    """Vectors of numbers a fixed stride apart: in the registers' formats, or with `plain` as they lie in memory."""
 
-    def __init__(self, builder: ir.IRBuilder, machine: Machine, lanes: int) -> None:
-        self.builder, self.machine, self.lanes = builder, machine, lanes
+    def __init__(self, builder: ir.IRBuilder, machine: Machine, lanes: int, *, plain: bool = False) -> None:
+        self.builder, self.machine, self.lanes, self.plain = builder, machine, lanes, plain
+
+    def widen(self, raw: Value, dtype: str) -> Value:
+        return raw if self.plain else vectors.to_f32(self.builder, self.machine, raw, dtype)
+
+    def narrow(self, value: Value, dtype: str) -> Value:
+        return value if self.plain else vectors.from_f32(self.builder, self.machine, value, dtype)
 
     def load(self, pointer: Value, dtype: str, offset: Value, stride: int, valid: int) -> Value:
         """From element `offset`; stride 0 repeats one number. Lanes from `valid` on are not read."""
-        if stride == 0:
-            return vectors.load_splat(self.builder, self.machine, pointer, offset, dtype, self.lanes)
-        if stride == 1:
-            return vectors.load_vector(self.builder, self.machine, pointer, offset, dtype, self.lanes, valid)
         element = vectors.MEMORY[dtype]
+        if stride == 0:
+            place = vectors.address(self.builder, pointer, offset, element)
+            scalar = self.builder.load(place, align=vectors.size(element), typ=element)
+            return self.widen(vectors.splat(self.builder, scalar, self.lanes), dtype)
+        if stride == 1:
+            return self.widen(vectors.load_plain(self.builder, pointer, offset, element, self.lanes, valid), dtype)
         raw: Value = vectors.constant(element, 0, self.lanes)
         for lane in range(valid):
             at = self.builder.add(offset, ir.Constant(I64, lane * stride))
             place = vectors.address(self.builder, pointer, at, element)
             scalar = self.builder.load(place, align=vectors.size(element), typ=element)
             raw = self.builder.insert_element(raw, scalar, ir.Constant(I32, lane))
-        return vectors.to_f32(self.builder, self.machine, raw, dtype)
+        return self.widen(raw, dtype)
 
     def store(self, value: Value, pointer: Value, dtype: str, offset: Value, stride: int, valid: int) -> None:
         """To element `offset` and on; lanes from `valid` on are not written."""
+        raw = self.narrow(value, dtype)
         if stride == 1 or valid == 1:
-            vectors.store_vector(self.builder, self.machine, value, pointer, offset, dtype, valid)
+            vectors.store_plain(self.builder, raw, pointer, offset, valid)
             return
-        raw = vectors.from_f32(self.builder, self.machine, value, dtype)
         element = raw.type.element
         for lane in range(valid):
             at = self.builder.add(offset, ir.Constant(I64, lane * stride))
@@ -209,6 +217,8 @@ def emit_map(
 ) -> ir.Function:
     """writes = body(reads) at every place; without a body writes[0] = reads[0], without reads writes[…] = value."""
     emitter = _Emitter(module, name, nest, machine)
+    if body is None and nest.reads and nest.reads[0].dtype == nest.writes[0].dtype:
+        emitter.access.plain = True
     builder, chunks, length = emitter.builder, map_chunks(nest, machine), nest.dims[-1]
 
     def unit(number: Value, _: list[Value]) -> Sequence[Value]:

@@ -141,6 +141,9 @@ def load_plain(
     place = address(builder, pointer, offset, element)
     if valid is None or valid == lanes:
         return builder.load(place, align=size(element), typ=kind)
+    if valid == 1:  # LLVM 22 stumbles over shuffles of vectors of one lane
+        scalar = builder.load(place, align=size(element), typ=element)
+        return builder.insert_element(constant(element, 0, lanes), scalar, ir.Constant(I32, 0))
     if valid & (valid - 1) == 0:
         few = builder.load(place, align=size(element), typ=ir.VectorType(element, valid))
         return shuffle(builder, few, constant(element, 0, valid), [min(lane, valid) for lane in range(lanes)])
@@ -158,6 +161,9 @@ def store_plain(
     place = address(builder, pointer, offset, element)
     if valid is None or valid == lanes:
         builder.store(value, place, align=size(element))
+        return
+    if valid == 1:
+        builder.store(builder.extract_element(value, ir.Constant(I32, 0)), place, align=size(element))
         return
     if valid & (valid - 1) == 0:
         # Also because LLVM 22 stores too much when a mask leaves one lane of a truncated vector.

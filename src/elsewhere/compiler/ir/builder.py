@@ -66,6 +66,12 @@ class Builder:
         self.constants[digest] = array
         return self.add("constant", (), key=digest, dtype=dtype, shape=array.shape)
 
+    def keep(self, graph: Graph, node: Node) -> int:
+        """A constant of another graph, whose data need not be looked at again."""
+        key = node.attributes["key"]
+        self.constants[key] = graph.constants[key]
+        return self.add("constant", (), key=key, dtype=node.type.dtype, shape=node.type.shape)
+
     def like(self, number: float, value: int) -> int:
         """`number` in the type of `value`."""
         type_ = self.type(value)

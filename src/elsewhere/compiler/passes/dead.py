@@ -23,7 +23,7 @@ def remove_dead(graph: Graph) -> Graph:
             continue
         builder.place = node.place
         if node.op == "constant":
-            new[number] = builder.constant(graph.constants[node.attributes["key"]], node.type.dtype)
+            new[number] = builder.keep(graph, node)
         else:
             new[number] = copy(builder, node, [new[i] for i in node.inputs])
     for name, value in graph.outputs:

@@ -34,7 +34,7 @@ def extract(graph: Graph, members: Iterable[int], inputs: Sequence[int], outputs
     def bring(value: int) -> int:
         node = graph.nodes[value]
         if value not in new and node.op == "constant":
-            new[value] = builder.constant(graph.constants[node.attributes["key"]], node.type.dtype)
+            new[value] = builder.keep(graph, node)
         elif value not in new:
             builder.place = node.place
             new[value] = copy(builder, node, [bring(i) for i in node.inputs])

@@ -35,7 +35,7 @@ def fold_constants(graph: Graph, limit: int = LIMIT) -> Graph:
         builder.place = node.place
         operands = [new[i] for i in node.inputs]
         if node.op == "constant":
-            value = builder.constant(graph.constants[node.attributes["key"]], node.type.dtype)
+            value = builder.keep(graph, node)
             known[value] = builder.constants[builder.nodes[value].attributes["key"]]
         else:
             data = _calculated(node, [known[i] for i in operands], limit) if _foldable(node, operands, known) else None

@@ -240,7 +240,7 @@ class _Fusion:
             if node.op == "fused":
                 new[value] = builder.add("fused", [new[i] for i in node.inputs], node.place, **node.attributes)
             elif node.op == "constant":
-                new[value] = builder.constant(graph.constants[node.attributes["key"]], node.type.dtype)
+                new[value] = builder.keep(graph, node)
             else:
                 new[value] = copy(builder, node, [new[i] for i in node.inputs])
             return

@@ -150,9 +150,8 @@ def _choose(activation: Activation, weights: Sequence[Array]) -> _Scale:
     spread = np.maximum(activation.largest, 1e-8)
     strength = np.maximum(np.max([np.abs(w).max(axis=1) for w in weights], axis=0), 1e-8)
     best: tuple[float, _Scale] | None = None
-    rows = activation.sample[:: max(1, len(activation.sample) // 512)].astype(np.float64)
-    joined = np.concatenate(weights, axis=1)
-    joined = joined[:, :: max(1, joined.shape[1] // 96)].astype(np.float64)
+    rows = activation.sample[:: max(1, len(activation.sample) // 256)]
+    joined = np.concatenate([w[:, :: max(1, w.shape[1] // 64)] for w in weights], axis=1)
     exact = rows @ joined
     for balance in (0.0, BALANCE, 0.75):
         divisor = spread**balance / strength ** (1.0 - balance) if balance else np.ones_like(spread)
@@ -206,8 +205,8 @@ def quantise(
     def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
         if node.inputs[:1] and node.inputs[0] in scales and node in readers[node.inputs[0]]:
             scale, weight = scales[node.inputs[0]], _known(weight_of(graph, node))
-            data = graph.constants[graph.nodes[weight].attributes["key"]].astype(np.float64)
-            even = data / scale.factors.astype(np.float64)[:, None]
+            data = graph.constants[graph.nodes[weight].attributes["key"]]
+            even = data / scale.factors[:, None]
             axes = tuple(range(data.ndim - 1))
             steps = np.maximum(np.abs(even).max(axis=axes), 1e-30) / 127.0
             whole = np.clip(np.rint(even / steps), -127, 127).astype(np.int8)
@@ -264,12 +263,13 @@ def _error(
     graph: Graph, node: Node, activation: Activation, scale: _Scale, data: Array, whole: Array, steps: Array
 ) -> LayerError:
     """On the sampled rows, as if each tap of a kernel were a matrix of its own."""
-    rows = activation.sample[:: max(1, len(activation.sample) // 256)].astype(np.float64)
+    rows = activation.sample[:: max(1, len(activation.sample) // 128)]
     tap = data.reshape(-1, *data.shape[-2:])
-    middle = len(tap) // 2
-    exact = rows @ tap[middle]
+    middle, thin = len(tap) // 2, slice(None, None, max(1, data.shape[-1] // 256))
+    exact = rows @ tap[middle][:, thin].astype(np.float32)
     q = np.clip(np.rint(rows * scale.factors + scale.zero), -128, 127)
-    made = ((q - scale.zero) @ whole.reshape(tap.shape)[middle].astype(np.float64)) * steps
+    narrowed = whole.reshape(tap.shape)[middle][:, thin].astype(np.float32)
+    made = ((q - scale.zero) @ narrowed) * steps[thin].astype(np.float32)
     rms = float(np.sqrt(np.square(exact).mean()))
     error = float(np.sqrt(np.square(made - exact).mean()))
     return LayerError(node.place, node.op, error / max(rms, 1e-30), float(1.0 / np.median(scale.factors)), scale.zero)

@@ -20,7 +20,7 @@ def rebuild(graph: Graph, change: Change) -> Graph:
         operands = tuple(new[i] for i in node.inputs)
         value = None
         if node.op == "constant":
-            value = builder.constant(graph.constants[node.attributes["key"]], node.type.dtype)
+            value = builder.keep(graph, node)
         elif node.op != "input":
             value = change(builder, node, operands)
         new.append(copy(builder, node, operands) if value is None else value)

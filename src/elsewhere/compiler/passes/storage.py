@@ -94,7 +94,7 @@ def retype(body: Graph, inputs: Collection[int], outputs: Collection[int]) -> Gr
             new.append(builder.cast(value, node.type.dtype))
             position += 1
         elif node.op == "constant":
-            new.append(builder.constant(body.constants[node.attributes["key"]], node.type.dtype))
+            new.append(builder.keep(body, node))
         else:
             new.append(copy(builder, node, [new[i] for i in node.inputs]))
     for index, (name, value) in enumerate(body.outputs):

@@ -102,14 +102,17 @@ def quantised(model: Any, names: list[str] | None, calibration: list[Arrays], re
 def most_exact(
     path: Path, calibration: list[Arrays], wanted: list[Arrays], network: str
 ) -> tuple[str, dict[str, float]]:
-    """The recipe with the smallest error of the worst output on calibration inputs, and every recipe's error."""
+    """The recipe with the smallest error of the worst output on inputs that it was not calibrated on; all errors.
+
+    `wanted` are the exact outputs of the last calibration inputs, which are therefore left out.
+    """
     import openvino
 
     core, found = openvino.Core(), {}
     for name, recipe in recipes(network).items():
-        model = quantised(core.read_model(path), None, calibration, recipe)
+        model = quantised(core.read_model(path), None, calibration[: -len(wanted)], recipe)
         request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        made = [list(request(arrays).values()) for arrays in calibration[: len(wanted)]]
+        made = [list(request(arrays).values()) for arrays in calibration[-len(wanted) :]]
         found[name] = max(relative_errors(made, wanted))
     return min(found, key=lambda name: found[name]), found
 
@@ -151,7 +154,7 @@ def make(network: str, folder: Path) -> None:
         write_openvino(converted, folder / f"{network}-torch.xml")
 
     def choose_recipe() -> None:
-        wanted, _ = exact(module, calibration[:CHECKED])
+        wanted, _ = exact(module, calibration[-CHECKED:])
         sources = [p for s in ("torch", "onnx") if (p := folder / f"{network}-{s}.xml").exists()]
         said["recipe"], said["recipes"] = most_exact(sources[0], calibration, wanted, network)
 

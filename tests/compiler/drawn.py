@@ -83,7 +83,9 @@ class _Maker:
             if not fact.bound < LIMIT:
                 raise Refused
             if fact.error or not fact.unit or fact.bound / fact.unit > 2.0 ** DIGITS[dtype]:
-                fact = Fact(fact.bound * 1.01 + 1e-6, 0.0, fact.error + (fact.bound + 1e-3) * 2.0 ** (2 - DIGITS[dtype]))
+                fact = Fact(
+                    fact.bound * 1.01 + 1e-6, 0.0, fact.error + (fact.bound + 1e-3) * 2.0 ** (2 - DIGITS[dtype])
+                )
             if fact.error > 0.02 * max(fact.bound, 1.0):
                 raise Refused
         self.facts.setdefault(value, fact)
@@ -112,7 +114,9 @@ class _Maker:
 
     def source(self, dtype: str, shape: tuple[int, ...]) -> int:
         """A value of a type: one there is, an input or a constant."""
-        found = [v for v, n in enumerate(self.b.nodes) if v in self.facts and (n.type.dtype, n.type.shape) == (dtype, shape)]
+        found = [
+            v for v, n in enumerate(self.b.nodes) if v in self.facts and (n.type.dtype, n.type.shape) == (dtype, shape)
+        ]
         if found and self.r.random() < 0.7:
             return self.r.choice(found)
         return self.input(dtype, shape) if self.r.random() < 0.5 else self.constant(dtype, shape)
@@ -489,7 +493,9 @@ def compare(got: Mapping[str, Array], drawn: Drawn, wanted: Mapping[str, Array],
         have = np.asarray(got[name], np.float64)
         assert have.shape == want.shape, name
         off = np.abs(have - want.astype(np.float64)).max(initial=0.0)
-        assert off <= drawn.tolerance[name] * factor, f"{name} is off by {off}, may be by {drawn.tolerance[name] * factor}"
+        assert off <= drawn.tolerance[name] * factor, (
+            f"{name} is off by {off}, may be by {drawn.tolerance[name] * factor}"
+        )
 
 
 def same(before: Drawn, after: Graph, factor: float = 0.0) -> None:

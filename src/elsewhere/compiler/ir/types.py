@@ -44,7 +44,9 @@ def numpy_dtype(dtype: str) -> Any:
 
 def round_bf16(values: NDArray[Any]) -> NDArray[np.float32]:
     """Nearest bf16, ties to even, held as f32. NaN stays NaN."""
-    bits = np.asarray(values, np.float32, order="C").view(np.uint32)  # ascontiguousarray would add an axis to a scalar
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(values, np.float32, order="C")  # ascontiguousarray would add an axis to a scalar
+    bits = narrow.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
     return np.where(np.isnan(values), np.float32(np.nan), rounded.view(np.float32)).astype(np.float32)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph, Node
@@ -140,7 +141,7 @@ def _cut(builder: Builder, parts: Sequence[int], cuts: Sequence[int]) -> list[in
     for part in parts:
         length = builder.shape(part)[-2]
         inside = [c for c in cuts if at <= c <= at + length]
-        result += [builder.narrow(part, -2, a - at, b - at) for a, b in zip(inside, inside[1:], strict=False)]
+        result += [builder.narrow(part, -2, a - at, b - at) for a, b in pairwise(inside)]
         at += length
     return result
 

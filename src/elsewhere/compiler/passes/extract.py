@@ -8,11 +8,17 @@ from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.passes.rewrite import copy
 
+PRODUCTS = ("matmul", "convolution")
+
 
 def external(graph: Graph, members: Iterable[int]) -> list[int]:
-    """Values read by `members` and made elsewhere, ascending. Small constants are copied into bodies instead."""
-    inside = set(members)
-    found = {i for m in inside for i in graph.nodes[m].inputs if i not in inside and not _inline(graph, i)}
+    """Values read by `members` and made elsewhere, ascending. Single numbers are copied into bodies instead, but for
+    the operands of products: these come from memory.
+    """
+    inside, found = set(members), set()
+    for m in inside:
+        node = graph.nodes[m]
+        found |= {i for i in node.inputs if i not in inside and (node.op in PRODUCTS or not _inline(graph, i))}
     return sorted(found)
 
 
@@ -31,13 +37,19 @@ def extract(graph: Graph, members: Iterable[int], inputs: Sequence[int], outputs
         type_ = graph.nodes[value].type
         new[value] = builder.input(f"in{number}", type_.dtype, type_.shape)
 
+    def small(value: int) -> int:
+        node = graph.nodes[value]
+        if node.op == "broadcast":
+            return copy(builder, node, [small(node.inputs[0])])
+        return builder.keep(graph, node)
+
     def bring(value: int) -> int:
         node = graph.nodes[value]
-        if value not in new and node.op == "constant":
-            new[value] = builder.keep(graph, node)
-        elif value not in new:
+        if value not in new:
             builder.place = node.place
-            new[value] = copy(builder, node, [bring(i) for i in node.inputs])
+            product = node.op in PRODUCTS
+            operands = [small(i) if _inline(graph, i) and not product else bring(i) for i in node.inputs]
+            new[value] = copy(builder, node, operands)
         return new[value]
 
     for value in sorted(members):

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph, Node
-from elsewhere.compiler.passes.extract import extract, external
+from elsewhere.compiler.passes.extract import external, extract
 from elsewhere.compiler.passes.rewrite import copy
 
 ELEMENTWISE = ("unary", "binary", "select", "cast")
@@ -33,9 +34,9 @@ def refine(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
             tail *= n
         cuts.add(tail)
     steps = sorted(cuts)
-    if any(b % a for a, b in zip(steps, steps[1:], strict=False)):
+    if any(b % a for a, b in pairwise(steps)):
         return None
-    return tuple(b // a for a, b in zip(steps, steps[1:], strict=False))[::-1]
+    return tuple(b // a for a, b in pairwise(steps))[::-1]
 
 
 @dataclass(slots=True)
@@ -254,8 +255,6 @@ class _Fusion:
         if unit.kind == "map":
             members |= self.enlargements(unit, members)
         inputs = external(graph, members)
-        if unit.kind == "contract":  # a product's operands come from memory, even a single number
-            inputs = sorted({*inputs, *graph.nodes[min(unit.members)].inputs})
         kept = graph.kept()
         inside = set(unit.members)
         outputs = [

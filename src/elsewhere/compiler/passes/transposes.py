@@ -6,6 +6,7 @@ What remains of a network that was written channels-first is channels-last insid
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def _reshape(builder: Builder, node: Node, value: int, source: int, order: Order
     for inside, outside in groups:
         axes = [order[i] for i in inside]
         real = [a for a in axes if builder.shape(source)[a] != 1]
-        if any(b != a + 1 for a, b in zip(real, real[1:], strict=False)):
+        if any(b != a + 1 for a, b in pairwise(real)):
             return None
         if not axes:
             return None

@@ -255,6 +255,8 @@ class _Layouts:
     # -- steps in order ----------------------------------------------------------------------------------------
 
     def step(self, kind: str, node: int, reads: Sequence[Access], writes: Sequence[Access]) -> None:
+        if not any(access.type.size for access in writes):
+            return  # there is nothing to write
         number = len(self.result.steps)
         for access in (*reads, *writes):
             buffer = self.result.buffers[access.buffer]

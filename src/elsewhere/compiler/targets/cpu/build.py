@@ -12,6 +12,7 @@ from elsewhere.compiler.ir.spec import check
 from elsewhere.compiler.passes.attention import fuse_attention
 from elsewhere.compiler.passes.concatenations import sink_concatenations
 from elsewhere.compiler.passes.dead import remove_dead
+from elsewhere.compiler.passes.empty import drop_empty
 from elsewhere.compiler.passes.fold import fold_constants
 from elsewhere.compiler.passes.fuse import fuse
 from elsewhere.compiler.passes.padding import expose_padding
@@ -57,6 +58,7 @@ def prepare(
         "int8": [("quantise", quantised, "imported")],
     }[precision]
     passes: list[tuple[str, Callable[[Graph], Graph], str]] = [
+        ("drop_empty", drop_empty, "imported"),
         ("fold_constants", fold_constants, "imported"),
         ("sink_transposes", sink_transposes, "imported"),
         ("sink_concatenations", sink_concatenations, "imported"),

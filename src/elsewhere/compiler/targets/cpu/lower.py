@@ -396,7 +396,7 @@ class _Lowering:
         ]
         dims = refine([s[:-1] for s in shapes])
         assert dims is not None
-        region = _Region(self, step, node, body, root, dims)
+        region = _Region(self, step, node, body, root, dims or (1,))
         if body.nodes[root].op == "convolution":
             region.convolution(a, b)
         else:
@@ -535,7 +535,6 @@ class _Region:
         batch: int,
         groups: int = 1,
     ) -> None:
-        lowering, machine = self.lowering, self.lowering.machine
         outer = [o.strides[:-1] for o in self.operands]
         if batch == 0:
             joined, strides = coalesce(dims, [rows, *outer])
@@ -549,7 +548,6 @@ class _Region:
         dtype = a.type.dtype
         if dtype not in PRECISION or b.type.dtype != dtype:
             raise LoweringError(f"there is no product of {a.type} and {b.type} (at {self.node.place})")
-        lengths = dict(b_batch=tuple(packed(joined[:batch])), batch=joined[:batch], a_batch=a_rows[:batch])
         spec = tiling.Contract(
             precision=PRECISION[dtype],
             rows=joined[batch:] or (1,),
@@ -557,7 +555,9 @@ class _Region:
             columns=self.columns // groups,
             depth=depth,
             taps=taps,
-            **lengths,
+            batch=joined[:batch],
+            a_batch=a_rows[:batch],
+            b_batch=packed(joined[:batch]),
         )
         for group in range(groups):
             self.call(spec, a, b, operands, group, groups)

@@ -91,7 +91,7 @@ def assemble(lowered: Lowered, machine: Machine, threads: Sequence[int]) -> Prog
             fixed[number] = at
             at += memory.round_up(buffer.bytes)
     movable = [i for i, b in enumerate(lowered.buffers) if b.kind == "arena" and b.last >= 0]
-    blocks = [memory.Block(lowered.buffers[i].bytes, lowered.buffers[i].first, lowered.buffers[i].last) for i in movable]
+    blocks = [memory.Block(b.bytes, b.first, b.last) for b in (lowered.buffers[i] for i in movable)]
     arena = memory.allocate(blocks)
     places = fixed | {i: at + offset for i, offset in zip(movable, arena.offsets, strict=True)}
     data_places, data = _lay_data(lowered.data)
@@ -154,6 +154,12 @@ def _lay_data(parts: Sequence[NDArray[np.uint8]]) -> tuple[list[int], NDArray[np
     return places, whole
 
 
+def _start(argument: Argument, places: dict[int, int], data_places: Sequence[int]) -> int:
+    """Bytes from the start of the memory that the argument points into."""
+    starts = {"buffer": places, "data": data_places, "scratch": (0,)}[argument.kind]
+    return starts[argument.number] + argument.offset
+
+
 def _code(
     lowered: Lowered,
     machine: Machine,
@@ -182,9 +188,8 @@ def _code(
 
     def pointer(argument: Argument) -> ir.Value:
         base = {"buffer": arena, "data": data, "scratch": scratch}[argument.kind]
-        at = {"buffer": lambda: places[argument.number], "data": lambda: data_places[argument.number], "scratch": lambda: 0}
-        offset = at[argument.kind]() + argument.offset
-        return builder.gep(base, [ir.Constant(I64, offset)], source_etype=ir.IntType(8))
+        start = _start(argument, places, data_places)
+        return builder.gep(base, [ir.Constant(I64, start)], source_etype=ir.IntType(8))
 
     number = 0
     for index, kernel in enumerate(lowered.kernels):
@@ -272,7 +277,7 @@ def _emit_profile(
     """`profile(arena, data, ranges, scratch, times)`: on one thread, the clock before each kernel and at the end."""
     kind = ir.FunctionType(VOID, [POINTER] * 5)
     function = ir.Function(module, kind, "profile")
-    arena, data, ranges, scratch, times = function.args
+    arena, data, _, scratch, times = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     clock = ir.FunctionType(I64, [])
     counter = ir.Function(module, clock, "llvm.readcyclecounter")
@@ -285,9 +290,7 @@ def _emit_profile(
         pointers = []
         for argument in kernel.arguments:
             base = {"buffer": arena, "data": data, "scratch": scratch}[argument.kind]
-            start = places[argument.number] if argument.kind == "buffer" else 0
-            start = data_places[argument.number] if argument.kind == "data" else start
-            offset = ir.Constant(I64, start + argument.offset)
+            offset = ir.Constant(I64, _start(argument, places, data_places))
             pointers.append(builder.gep(base, [offset], source_etype=ir.IntType(8)))
         builder.call(functions[kernel.key], [ir.Constant(I64, 0), ir.Constant(I64, kernel.units), *pointers])
     mark(len(lowered.kernels))

@@ -187,7 +187,7 @@ class _Emitter:
         visit: Callable[..., Sequence[Value]],
         carried: Sequence[Value] = (),
     ) -> list[Value]:
-        """visit(j, valid, values) for vectors of `length` elements from `begin` to `end` (of whole vectors), and the tail."""
+        """visit(j, valid, values) for whole vectors of `length` elements from `begin` to `end`, and for the tail."""
         whole = length - length % self.lanes
         stop = end if not isinstance(end, int) else min(end, whole)
         values = loop(self.builder, begin, stop, lambda j, v: visit(j, self.lanes, v), carried, step=self.lanes)
@@ -305,9 +305,10 @@ def emit_rows(module: ir.Module, name: str, nest: Nest, body: Graph, machine: Ma
         def settle_scalars() -> None:
             """Everything of which a row has one number and whose reductions are known."""
             for v, node in enumerate(body.nodes):
-                if v in row_values and v not in scalars.known and node.op != "reduce":
-                    if all(i in scalars.known for i in node.inputs):
-                        scalars.value(v)
+                if v not in row_values or v in scalars.known or node.op == "reduce":
+                    continue
+                if all(i in scalars.known for i in node.inputs):
+                    scalars.value(v)
 
         settle_scalars()
         for level in levels:

@@ -42,6 +42,8 @@ def test_a_file_holds_precision_states_and_report(tmp_path: Path, precision: str
     sample = example_inputs(given.graph) | dict(given.states)
     frozen = freeze(given, precision, [sample])
     assert frozen.stages[0][1] is given.graph
+    held = {n.type.dtype for n in frozen.source.graph.nodes if n.op == "constant" and n.type.shape == (32, 16)}
+    assert held == {{"f32": "f32", "bf16": "bf16", "int8": "i8"}[precision]}
     save(tmp_path / "a.ew", frozen.source)
     read = from_file(tmp_path / "a.ew")
     assert (read.precision, read.kind, read.name) == (precision, "test", "counting")

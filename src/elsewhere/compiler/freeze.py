@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import elsewhere
 from elsewhere.compiler import program_file
 from elsewhere.compiler.ir.graph import Graph
+from elsewhere.compiler.passes.dead import remove_dead
 from elsewhere.compiler.passes.precision import LayerError, Report
 from elsewhere.compiler.sources import Source
 from elsewhere.compiler.targets.cpu.build import prepare
@@ -41,7 +42,8 @@ def freeze(source: Source, precision: str, samples: Sequence[Mapping[str, NDArra
     _, report = prepare(source.graph, precision, samples, lambda name, graph: stages.append((name, graph)))
     narrowed = source.graph
     if source.precision != precision:
-        narrowed = next(graph for name, graph in reversed(stages) if name in NARROWING)
+        # The weights that it was narrowed from have no reader left.
+        narrowed = remove_dead(next(graph for name, graph in reversed(stages) if name in NARROWING))
     if report is None or not report.layers:
         report = source.quantisation
     made = Source(

@@ -27,6 +27,9 @@ from elsewhere.compiler.targets.cpu.runtime import Network
 
 PRECISIONS = ("f32", "bf16", "int8")
 
+Pass = tuple[str, Callable[[Graph], Graph], str]
+"""Its name, what it does, and the stage at which the result is legal."""
+
 
 def prepare(
     graph: Graph,
@@ -48,16 +51,18 @@ def prepare(
 
     def quantised(graph: Graph) -> Graph:
         activations = calibrate(graph, samples, lambda g, inputs: observe(g, inputs, machine))
+        _observed.clear()
         made, told = quantise(graph, activations)
         report.append(told)
         return made
 
-    narrowing: list[tuple[str, Callable[[Graph], Graph], str]] = {
+    narrowing: dict[str, list[Pass]] = {
         "f32": [],
         "bf16": [("to_bf16", to_bf16, "imported")],
         "int8": [("quantise", quantised, "imported")],
-    }[precision]
-    passes: list[tuple[str, Callable[[Graph], Graph], str]] = [
+    }
+    narrower: list[Pass] = [] if precision == "f32" else [("store_narrow", store_narrow, "fused")]
+    passes: list[Pass] = [
         ("drop_empty", drop_empty, "imported"),
         ("fold_constants", fold_constants, "imported"),
         ("sink_transposes", sink_transposes, "imported"),
@@ -65,14 +70,14 @@ def prepare(
         ("fold_constants", fold_constants, "imported"),
         ("combine", combine, "imported"),
         ("remove_dead", remove_dead, "imported"),
-        *narrowing,
+        *narrowing[precision],
         ("expose_padding", expose_padding, "imported"),
         ("remove_dead", remove_dead, "imported"),
         ("fuse_attention", attend, "fused"),
         ("remove_dead", remove_dead, "fused"),
         ("fuse", fuse, "fused"),
         ("remove_dead", remove_dead, "fused"),
-        *([] if precision == "f32" else [("store_narrow", store_narrow, "fused")]),
+        *narrower,
     ]
     for name, change, stage in passes:
         graph = check(change(graph), stage)
@@ -81,17 +86,17 @@ def prepare(
     return graph, report[0] if report else None
 
 
-def observe(graph: Graph, inputs: Mapping[str, NDArray[Any]], machine: Machine | None = None) -> dict[str, NDArray[Any]]:
-    """Outputs of `graph` in f32; programs are kept for calibration's next sample."""
+def observe(
+    graph: Graph, inputs: Mapping[str, NDArray[Any]], machine: Machine | None = None
+) -> Mapping[str, NDArray[Any]]:
+    """Outputs of `graph` in f32. The last graph's program is kept for calibration's next sample."""
     machine = machine or describe()
-    key = id(graph.nodes), graph.outputs
-    if key not in _observers:
-        _observers.clear()
-        _observers[key] = Network(build(graph, machine, (1,)), machine)
-    return _observers[key](inputs)
+    if not _observed or _observed[0][0] is not graph or _observed[0][1] != machine:
+        _observed[:] = [(graph, machine, Network(build(graph, machine, (1,)), machine))]
+    return _observed[0][2](inputs)
 
 
-_observers: dict[Any, Network] = {}
+_observed: list[tuple[Graph, Machine, Network]] = []
 
 
 def build(

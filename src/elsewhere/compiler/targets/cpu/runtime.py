@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elsewhere.compiler.ir.types import convert
+from elsewhere.compiler.ir.types import convert, numpy_dtype
 from elsewhere.compiler.targets.cpu.jit import Library
 from elsewhere.compiler.targets.cpu.lower import MEMORY, from_memory, to_memory
 from elsewhere.compiler.targets.cpu.machine import Machine
@@ -45,12 +45,16 @@ class Network:
         self._ranges = np.ascontiguousarray(program.schedules[threads])
         self._scratch = [aligned(program.scratch_bytes + SLACK) for _ in range(threads)]
         self._sync = aligned(4096).view(np.int64)
+        self._own = self.pointers(0)
         self._generation = 0
+        self.closed = False
         self._helpers: list[_Helper] = []
         self.inputs = {p.name: self._view(p) for p in program.inputs}
         """Where to write inputs, in the format of memory; states are among them."""
         self.outputs = {p.name: self._view(p) for p in program.outputs}
         self._dtypes = {p.name: p.dtype for p in (*program.inputs, *program.outputs)}
+        for port in program.inputs:
+            self.inputs[port.name][...] = to_memory(np.zeros((), numpy_dtype(port.dtype)), port.dtype)
         for thread in range(1, threads):
             self._helpers.append(_Helper(self, thread))
 
@@ -65,6 +69,8 @@ class Network:
 
     def run(self) -> None:
         """Calculates outputs and new states from what lies in `inputs`. Allocates nothing."""
+        if self.closed:
+            raise ValueError("the network is closed")
         if self._helpers:
             self._sync[SYNC["generation"]] = self._generation + 1
             for helper in self._helpers:
@@ -72,26 +78,23 @@ class Network:
         self._run(*self._own, 0, self.threads, self._generation)
         self._generation += 1
 
-    @property
-    def _own(self) -> tuple[int, ...]:
-        cached: tuple[int, ...] | None = self.__dict__.get("_cached")
-        if cached is None:
-            cached = self.__dict__["_cached"] = self.pointers(0)
-        return cached
-
     def write(self, name: str, values: Any) -> None:
-        """Puts an input (or state) in place. Raises ValueError for an unknown name or another shape."""
+        """Puts an input (or state) in place. Raises ValueError for an unknown name, another shape, or no numbers."""
         if name not in self.inputs:
             raise ValueError(f"there is no input {name!r}; there are {sorted(self.inputs)}")
         view, array = self.inputs[name], np.asarray(values)
         if array.shape != view.shape:
             raise ValueError(f"input {name!r} must have shape {view.shape}, got {array.shape}")
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"input {name!r} must hold real numbers, got {array.dtype}")
         dtype = self._dtypes[name]
         view[...] = array if array.dtype == np.float32 and dtype == "f32" else to_memory(convert(array, dtype), dtype)
 
     def read(self, name: str) -> NDArray[Any]:
-        """A copy of an output (or state)."""
-        view = self.outputs[name] if name in self.outputs else self.inputs[name]
+        """A copy of an output (or state). Raises ValueError for an unknown name."""
+        view = self.outputs.get(name, self.inputs.get(name))
+        if view is None:
+            raise ValueError(f"there is no output {name!r}; there are {sorted(self.outputs)}")
         dtype = self._dtypes[name]
         return np.array(view) if dtype in ("f32", "i32", "f16") else from_memory(np.array(view), dtype)
 
@@ -114,7 +117,8 @@ class Network:
         return best
 
     def close(self) -> None:
-        """Ends the helper threads. The network cannot run after that."""
+        """Ends the helper threads. The network cannot run after that; what it found can be read."""
+        self.closed = True
         for helper in self._helpers:
             helper.stop()
         self._helpers = []

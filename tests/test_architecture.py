@@ -121,7 +121,9 @@ def test_import_is_quick_and_loads_nothing_heavy() -> None:
     assert best < 0.3
 
 
-@pytest.mark.parametrize("name", ["", ".scene", ".physics", ".render", ".compiler", ".live", ".server", ".judge", ".cli"])
+@pytest.mark.parametrize(
+    "name", ["", ".scene", ".physics", ".render", ".compiler", ".live", ".server", ".judge", ".cli"]
+)
 def test_what_is_public_is_sorted_and_there(name: str) -> None:
     module = importlib.import_module(f"elsewhere{name}")
     public = getattr(module, "__all__", None)

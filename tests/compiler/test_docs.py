@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from elsewhere.cli.app import app
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def blocks(document: str, language: str) -> list[str]:

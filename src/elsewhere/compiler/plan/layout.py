@@ -34,6 +34,12 @@ class Access:
             s == p for s, p, n in zip(self.strides, packed(self.type.shape), self.type.shape, strict=True) if n != 1
         )
 
+    def same(self, other: Access) -> bool:
+        """Whether both see the same elements in the same order; strides of axes of length 1 say nothing."""
+        steps = zip(self.shape, self.strides, other.strides, strict=True) if self.type == other.type else ()
+        place = (self.buffer, self.offset, self.type) == (other.buffer, other.offset, other.type)
+        return place and all(a == b or n == 1 for n, a, b in steps)
+
     def reach(self) -> tuple[int, int]:
         """First byte and the byte after the last, from the buffer's start."""
         size = DTYPES[self.type.dtype]
@@ -295,18 +301,18 @@ class _Layouts:
             reads = [self.places[i] for i in node.inputs]
             if node.op == "concatenate":
                 for read, part in zip(reads, self.parts(node, self.places[number]), strict=True):
-                    if read != part:
+                    if not read.same(part):
                         self.step("copy", number, [read], [part])
             elif node.op == "pad":
                 part = self.parts(node, self.places[number])[0]
                 self.step("fill", number, [], self.border(node, self.places[number]))
-                if reads[0] != part:
+                if not reads[0].same(part):
                     self.step("copy", number, reads, [part])
             elif node.op == "update":
                 if number not in self.places:
                     self.places[number] = self.fresh(node.type)
                     self.step("copy", number, [reads[0]], [self.places[number]])
-                elif self.places[number] != reads[0]:
+                elif not self.places[number].same(reads[0]):
                     self.step("copy", number, [reads[0]], [self.places[number]])
                 self.step("update", number, [reads[1], reads[2]], [self.places[number]])
             elif node.op == "fused":
@@ -353,17 +359,17 @@ class _Layouts:
     def finish(self) -> None:
         """Copies what is not yet where outputs and states must be."""
         for name, value in self.graph.outputs:
-            if self.places[value] != self.result.outputs[name]:
+            if not self.places[value].same(self.result.outputs[name]):
                 self.step("copy", value, [self.places[value]], [self.result.outputs[name]])
         memory = {place.buffer for place in self.result.states.values()}
         for name, value in self.graph.states:
             # A state that becomes what another was (or a part of itself) is taken out before any is written over.
             place = self.places[value]
-            if place != self.result.states[name] and place.buffer in memory:
+            if place.buffer in memory and not place.same(self.result.states[name]):
                 self.places[value] = self.fresh(place.type)
                 self.step("copy", value, [place], [self.places[value]])
         for name, value in self.graph.states:
-            if self.places[value] != self.result.states[name]:
+            if not self.places[value].same(self.result.states[name]):
                 self.step("copy", value, [self.places[value]], [self.result.states[name]])
         last = len(self.result.steps)
         for buffer in self.result.buffers:

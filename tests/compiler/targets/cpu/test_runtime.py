@@ -137,7 +137,7 @@ def test_a_thousand_steps_of_the_world_model() -> None:
     from elsewhere.compiler.importers.torch_export import from_module
 
     module, inputs = zoo.build("world-step")
-    graph = from_module(module, inputs).graph
+    graph = from_module(module, inputs)
     made = build(graph, describe())
     seen = []
     for threads in (1, 2):

@@ -212,6 +212,7 @@ def test_rows_of_every_length(level: str, length: int) -> None:
     b.output("normal", b.binary("mul", b.binary("mul", off, scale), gain))
     b.output("mean", mean)
     b.output("scale", scale)
+    b.output("wide", b.broadcast(scale, (3, length)))
     b.output("narrow", b.cast(off, "i8"))
     b.output("half", b.cast(off, "bf16"))
     b.output("turned", b.transpose(off, (1, 0)))
@@ -219,7 +220,7 @@ def test_rows_of_every_length(level: str, length: int) -> None:
     inputs = {"x": generator.standard_normal((3, length)), "gain": generator.standard_normal(length)}
     made = everything(b.graph(), inputs, level)
     for name, want in wanted(b.graph(), inputs).items():
-        close = {"half": 1e-2, "narrow": 1.0, "scale": 3e-4 if length == 1 else 2e-5}.get(name, 3e-5)
+        close = {"half": 1e-2, "narrow": 1.0, "scale": 2e-5, "wide": 2e-5}.get(name, 3e-5)
         np.testing.assert_allclose(made[name], want, atol=close * (1 + np.abs(want).max()), rtol=0, err_msg=name)
 
 

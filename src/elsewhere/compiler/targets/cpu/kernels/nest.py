@@ -340,21 +340,23 @@ def emit_rows(module: ir.Module, name: str, nest: Nest, body: Graph, machine: Ma
             scalars.known.update(reduced)
             settle_scalars()
         outputs = [v for _, v in body.outputs]
+        # One number a row that is repeated along it fills the row.
+        single = [v in row_values and (length == 1 or body.nodes[v].type.shape[-1] != length) for v in outputs]
 
         def write(j: Value, valid: int, _: Sequence[Value], key: int | None = None) -> list[Value]:
             inner = vector(j, -1 if key is None else key, valid)
             for i, v in enumerate(outputs):
-                if v not in row_values:
+                if not single[i]:
                     number = len(nest.reads) + i
                     stride = nest.writes[i].strides[-1]
                     at = builder.add(offsets[number], builder.mul(j, ir.Constant(I64, stride)))
                     emitter.store(inner.value(v), number, at, stride, valid)
             return []
 
-        if any(v not in row_values for v in outputs):
+        if not all(single):
             sweep(emitter, length, in_registers, write, [])
         for i, v in enumerate(outputs):
-            if v in row_values:
+            if single[i]:
                 emitter.store(scalars.value(v), len(nest.reads) + i, offsets[len(nest.reads) + i], 0, 1)
         return []
 

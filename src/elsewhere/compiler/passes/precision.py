@@ -36,12 +36,11 @@ class CalibrationError(ValueError):
 
 @dataclass(slots=True)
 class Activation:
-    """What calibration saw of one operand: rows (M, C) of a sample, and each channel's largest magnitude."""
+    """What calibration saw of one operand: rows (M, C) of a sample, and each channel's lowest and highest value."""
 
     sample: Array
-    largest: Array
-    low: float
-    high: float
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +113,8 @@ def calibrate(graph: Graph, samples: Sequence[Mapping[str, Array]], run: Run) ->
         raise CalibrationError("int8 needs at least one calibration input")
     looking = Graph(graph.nodes, tuple((f"v{value}", value) for value in watched), (), graph.constants)
     found: dict[int, list[Array]] = {value: [] for value in watched}
-    largest: dict[int, Array] = {}
-    low: dict[int, float] = {}
-    high: dict[int, float] = {}
+    low: dict[int, Array] = {}
+    high: dict[int, Array] = {}
     for sample in samples:
         seen = run(looking, sample)
         for value in watched:
@@ -125,13 +123,18 @@ def calibrate(graph: Graph, samples: Sequence[Mapping[str, Array]], run: Run) ->
                 place = next((n.place for n in graph.nodes if n.inputs[:1] == (value,)), "")
                 raise CalibrationError(f"calibration gives values that are not finite before {place or 'a product'}")
             rows = data.reshape(-1, data.shape[-1])
-            peak = np.abs(rows).max(axis=0)
-            largest[value] = np.maximum(largest.get(value, peak), peak)
-            low[value] = min(low.get(value, 0.0), float(rows.min(initial=0.0)))
-            high[value] = max(high.get(value, 0.0), float(rows.max(initial=0.0)))
-            step = max(1, rows.size // SAMPLED)
-            found[value].append(rows[::step])
-    return {v: Activation(np.concatenate(found[v]), largest[v], low[v], high[v]) for v in watched}
+            low[value] = np.minimum(low.get(value, 0.0), rows.min(axis=0))
+            high[value] = np.maximum(high.get(value, 0.0), rows.max(axis=0))
+            found[value].append(thinned(rows, max(64, SAMPLED // rows.shape[1])))
+    return {v: Activation(np.concatenate(found[v]), low[v], high[v]) for v in watched}
+
+
+def thinned(rows: Array, count: int) -> Array:
+    """At most `count` rows, the same each time, in no pattern: every n-th would follow the columns of a picture."""
+    if len(rows) <= count:
+        return rows
+    chosen = np.random.Generator(np.random.Philox(key=len(rows))).choice(len(rows), count, replace=False)
+    return np.asarray(rows[np.sort(chosen)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +150,17 @@ def _choose(activation: Activation, weights: Sequence[Array]) -> _Scale:
 
     `weights` are (K, N) of every product that reads the activation, K running over its channels (taps joined to N).
     """
-    spread = np.maximum(activation.largest, 1e-8)
+    spread = np.maximum(np.maximum(activation.high, -activation.low), 1e-8)
     strength = np.maximum(np.max([np.abs(w).max(axis=1) for w in weights], axis=0), 1e-8)
     best: tuple[float, _Scale] | None = None
-    rows = activation.sample[:: max(1, len(activation.sample) // 256)]
+    rows = thinned(activation.sample, 512)
     joined = np.concatenate([w[:, :: max(1, w.shape[1] // 64)] for w in weights], axis=1)
     exact = rows @ joined
     for balance in (0.0, BALANCE, 0.75):
         divisor = spread**balance / strength ** (1.0 - balance) if balance else np.ones_like(spread)
         divisor = np.clip(divisor / np.exp(np.mean(np.log(divisor))), 1e-3, 1e3)
         even = rows / divisor
-        low, high = even.min(initial=0.0), even.max(initial=0.0)
+        low, high = float((activation.low / divisor).min()), float((activation.high / divisor).max())
         one_sided = -low < 0.4 * high or high < -0.4 * low
         narrowed = joined * divisor[:, None]
         peak = np.abs(narrowed).max(axis=0)
@@ -263,7 +266,7 @@ def _error(
     graph: Graph, node: Node, activation: Activation, scale: _Scale, data: Array, whole: Array, steps: Array
 ) -> LayerError:
     """On the sampled rows, as if each tap of a kernel were a matrix of its own."""
-    rows = activation.sample[:: max(1, len(activation.sample) // 128)]
+    rows = thinned(activation.sample, 128)
     tap = data.reshape(-1, *data.shape[-2:])
     middle, thin = len(tap) // 2, slice(None, None, max(1, data.shape[-1] // 256))
     exact = rows @ tap[middle][:, thin].astype(np.float32)

@@ -22,6 +22,7 @@ from elsewhere.compiler.targets.cpu.kernels import contract as contracts
 from elsewhere.compiler.targets.cpu.kernels import depthwise as depthwises
 from elsewhere.compiler.targets.cpu.kernels import nest as nests
 from elsewhere.compiler.targets.cpu.kernels import packing, tiling
+from elsewhere.compiler.targets.cpu.kernels import turn as turns
 from elsewhere.compiler.targets.cpu.kernels.body import Body
 from elsewhere.compiler.targets.cpu.kernels.nest import Dynamic, Nest, Operand, Reduction, coalesce
 from elsewhere.compiler.targets.cpu.machine import Machine
@@ -196,19 +197,18 @@ class _Lowering:
         nest = self.nest(dims, reads, writes)
         spec = f"map {nest} {value} {show(body) if body else ''}"
         operations = 1 + (sum(n.op in ("unary", "binary", "select", "cast") for n in body.nodes) if body else 0)
-        awkward = any(o.strides[-1] not in (0, 1) for o in nest.operands)
-        cost = math.prod(dims) * (1.0 + 0.25 * operations) / (1.0 if awkward else self.machine.lanes(32) / 2.0)
         machine = self.machine
-        self.add(
-            kind,
-            step.node,
-            spec,
-            lambda module, name: nests.emit_map(module, name, nest, body, machine, value),
-            step.reads,
-            step.writes,
-            units=nests.map_units(nest, machine),
-            cost=cost,
-        )
+        turned = turns.turned_axis(nest, machine) if step.reads else None
+        awkward = turned is None and any(o.strides[-1] not in (0, 1) for o in nest.operands)
+        cost = math.prod(dims) * (1.0 + 0.25 * operations) / (1.0 if awkward else machine.lanes(32) / 2.0)
+
+        def emit(module: ir.Module, name: str) -> ir.Function:
+            if turned is not None:
+                return turns.emit_turned_map(module, name, nest, turned, body, machine)
+            return nests.emit_map(module, name, nest, body, machine, value)
+
+        units = nests.map_units(nest, machine) if turned is None else turns.turned_units(nest, turned, machine)
+        self.add(kind, step.node, spec, emit, step.reads, step.writes, units=units, cost=cost)
 
     def step_copy(self, step: Step, node: Node) -> None:
         self.map_kernel("copy", step, step.writes[0].shape, None)

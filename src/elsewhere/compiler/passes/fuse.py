@@ -124,7 +124,7 @@ class _Fusion:
     def row_scalar(self, unit: _Unit, shape: tuple[int, ...]) -> bool:
         """Whether `shape` holds one number a row of the region."""
         full = next(iter(unit.shapes))
-        return shape[-1:] == (1,) and full[-1] != 1 and math.prod(shape) * full[-1] == math.prod(full)
+        return shape[-1:] == (1,) and full[-1:] not in ((), (1,)) and math.prod(shape) * full[-1] == math.prod(full)
 
     def acyclic(self, number: int, values: Sequence[int]) -> bool:
         """Whether reading `values` from inside unit `number` leaves no cycle."""
@@ -175,11 +175,21 @@ class _Fusion:
         a.members = sorted({*a.members, *b.members})
         a.shapes |= b.shapes
         b.merged = into
-        bits = (a.before | b.before) & ~(1 << into | 1 << other)
+        bits = (a.before | b.before) & ~(1 << into | 1 << other | self.between(into))
         a.before = bits
         for unit in self.units:
             if unit.before >> other & 1 or unit.before >> into & 1:
                 unit.before |= bits | 1 << into
+
+    def between(self, number: int) -> int:
+        """Reshapes that members read of members: the region holds them itself and need not wait for them."""
+        bits = 0
+        for m in self.units[number].members:
+            for i in self.graph.nodes[m].inputs:
+                while self.graph.nodes[i].op == "reshape" and self.unit(self.peel(i)) == number:
+                    bits |= 1 << self.unit(i)
+                    i = self.graph.nodes[i].inputs[0]
+        return bits
 
     def place(self, value: int) -> None:
         node = self.graph.nodes[value]
@@ -262,6 +272,8 @@ class _Fusion:
             for m in sorted(inside)
             if m in kept or any(u not in inside and not self.absorbed(u, members, inside) for u in self.users[m])
         ]
+        if not outputs:
+            return  # nothing reads it
         body = extract(graph, members, inputs, outputs)
         root = graph.nodes[max(inside)]
         place = next((graph.nodes[m].place for m in sorted(inside) if graph.nodes[m].place), root.place)

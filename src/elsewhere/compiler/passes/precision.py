@@ -308,7 +308,9 @@ def _vector(builder: Builder, value: int) -> Array | None:
         return _vector(builder, node.inputs[0])
     if node.op == "reshape":
         inner = _vector(builder, node.inputs[0])
-        return None if inner is None else inner.reshape(node.type.shape)
+        if inner is None or inner.size not in (1, node.type.size):
+            return None
+        return inner.reshape((1,) * len(node.type.shape) if inner.size == 1 else node.type.shape)
     if node.op == "constant" and node.type.dtype == "f32":
         return builder.constants[node.attributes["key"]]
     return None

@@ -31,6 +31,9 @@ CAST = 2
 """The same for a conversion."""
 
 PRODUCTS = ("contract", "attention", "depthwise")
+BODIES = (*PRODUCTS, "map", "rows")
+"""Kinds whose node holds all that they do."""
+
 MOVES = {
     "copy": "moves data: its reader or an output wants another layout",
     "fill": "writes a border",
@@ -89,7 +92,8 @@ def account(
         share = 1.0 / same[entry.node, entry.kind]
         vectors = (elementwise(node, entry) / machine.lanes(32) * share) if node else 0.0
         rate = rates.multiplications.get(entry.precision or "f32", rates.multiplications["f32"])
-        moved = entry.bytes / rates.bytes_per_second(entry.bytes) + entry.weights / rates.bytes_per_second(footprint)
+        size = min(entry.bytes, int(operand_bytes(node) * share)) if entry.kind in BODIES else entry.bytes
+        moved = size / rates.bytes_per_second(size) + entry.weights / rates.bytes_per_second(footprint)
         shape = product_shape(node)
         seconds, products = float(ticks[index]) / rates.ticks, entry.multiplications / rate
         times = {
@@ -106,7 +110,7 @@ def account(
                 precision=entry.precision,
                 shape="×".join(map(str, shape)) if entry.multiplications else _shape(node),
                 multiplications=entry.multiplications,
-                bytes=entry.bytes,
+                bytes=size,
                 weights=entry.weights,
                 reason=reason(entry, shape, machine, **times),
                 split=() if schedule is None else tuple(int(b - a) for a, b in schedule[:, index]),
@@ -131,6 +135,15 @@ def elementwise(node: Node, entry: Entry) -> float:
         elif inner.op == "cast":
             total += inner.type.size * CAST
     return total
+
+
+def operand_bytes(node: Node | None) -> int:
+    """Bytes of a region's operands and outputs. What lies between them in memory is not counted."""
+    if node is None or node.op != "fused":
+        return 0
+    body: Graph = node.attributes["body"]
+    values = {*body.inputs.values(), *(value for _, value in body.outputs)}
+    return sum(body.nodes[value].type.bytes for value in values)
 
 
 def product_shape(node: Node | None) -> tuple[int, ...]:

@@ -11,13 +11,14 @@ from elsewhere.compiler.targets.cpu.machine import LEVELS, best_level, describe
 @pytest.mark.parametrize("level", LEVELS[LEVELS.index(best_level()) :])
 def test_rates_are_plausible(level: str) -> None:
     machine = describe(level)
-    found = rates.measure(machine, seconds=0.004)
-    one = found.multiplications["f32"]
+    for attempt in range(4):  # another process may take a share of the time of one of the loops
+        found = rates.measure(machine, seconds=0.004)
+        one, half, whole = (found.multiplications[precision] for precision in ("f32", "bf16", "i8"))
+        if half > one * (1.5 if machine.dot_bf16 else 0.7) and whole > one * (3.0 if machine.dot_int8 else 0.7):
+            break
+        assert attempt < 3
     assert 1e8 < found.vectors < 1e11
     assert one == pytest.approx(found.vectors * machine.lanes(32))
-    # Another process may take a share of the time of one of the loops.
-    assert found.multiplications["bf16"] > one * (1.2 if machine.dot_bf16 else 0.5)
-    assert found.multiplications["i8"] > one * (2.0 if machine.dot_int8 else 0.4)
     assert [size for size, _ in found.bandwidth] == sorted(rates.SIZES)
     assert all(1e8 < rate < 1e13 for _, rate in found.bandwidth)
     assert 1e6 < found.ticks < 1e11

@@ -1,0 +1,232 @@
+"""Programs as text that a person reads, and as bytes that load fast. Both come back as the program they were.
+
+The text holds the instructions; what they start from (constants, maps, ports) travels in the bytes. Nothing here is
+executed or unpickled, and every length is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.targets.tsp.machine import MACHINES, TspMachine
+from elsewhere.compiler.targets.tsp.program import (
+    INSTRUCTION,
+    TYPES,
+    Kind,
+    Op,
+    Port,
+    Program,
+    ProgramError,
+    Queues,
+)
+
+MAGIC = b"EWTSP\x00\x00\x01"
+LARGEST = 1 << 31
+"""Bytes of one section at most."""
+
+_LINE = re.compile(
+    r"@(?P<issue>\d+) (?P<queue>[\w.]+) (?P<op>[a-z]+)\.(?P<dtype>\w+) x(?P<count>\d+) \[(?P<a>[-\d,]+)\]"
+    r" \((?P<ins>[^)]*)\) -> \((?P<outs>[^)]*)\) \{(?P<note>[-\d,]+)\} ;(?P<symbol>\d+)$"
+)
+_STREAM = re.compile(r"([ew])(\d+):(\w+)\+(\d+)~(-?\d+)\.(-?\d+)$")
+_OTHER = re.compile(r"(alu|#)(-?\d+):(\w+)\+(\d+)$")
+
+
+def show(program: Program, symbols: bool = True) -> str:
+    """One line an instruction: cycle, queue, operation, rows, arguments, operands, results, annotation, layer."""
+    queues = Queues(program.machine)
+    names = {int(q): queues.name(int(q)) for q in np.unique(program.code["queue"])}
+    lines = [f".symbol {i} {json.dumps(s)}" for i, s in enumerate(program.symbols)] if symbols else []
+    for row in program.code:
+        ins = ", ".join(_operand(o) for o in row["ins"] if o["kind"])
+        outs = ", ".join(
+            f"{_stream(int(o['stream']))}:{TYPES[o['dtype']]}+0~{o['wire']}.{o['row']}"
+            for o in row["outs"]
+            if o["stream"] >= 0
+        )
+        a = ",".join(map(str, row["a"].tolist()))
+        lines.append(
+            f"@{row['issue']} {names[int(row['queue'])]} {Op(row['op']).name.lower()}.{TYPES[row['dtype']]} "
+            f"x{row['count']} [{a}] ({ins}) -> ({outs}) "
+            f"{{{row['strip']},{row['row']},{row['row_step']}}} ;{row['symbol']}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _stream(number: int) -> str:
+    return f"w{number - 256}" if number >= 256 else f"e{number}"
+
+
+def _operand(operand: Any) -> str:
+    kind, dtype = Kind(operand["kind"]), TYPES[operand["dtype"]]
+    source, delay = int(operand["source"]), int(operand["delay"])
+    if kind == Kind.STREAM:
+        return f"{_stream(source)}:{dtype}+{delay}~{operand['wire']}.{operand['row']}"
+    return f"{'alu' if kind == Kind.ALU else '#'}{source}:{dtype}+{delay}"
+
+
+def parse(text: str, machine: TspMachine) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Instructions and symbols of a text that `show` wrote. Raises ProgramError that names the line."""
+    queues = Queues(machine)
+    numbers = {queues.name(q): q for q in range(queues.count)}
+    rows, symbols = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            if line.startswith(".symbol "):
+                symbols.append(str(json.loads(line.split(" ", 2)[2])))
+            elif line.strip():
+                rows.append(_row(line, numbers))
+        except (KeyError, ValueError, OverflowError) as error:
+            raise ProgramError(f"line {number}: not an instruction: {line[:120]!r} ({error})") from error
+    return np.array(rows, INSTRUCTION), tuple(symbols)
+
+
+def _row(line: str, numbers: dict[str, int]) -> tuple[Any, ...]:
+    match = _LINE.match(line)
+    if match is None:
+        raise ValueError("its form is wrong")
+    ins = [_parse_operand(t) for t in match["ins"].split(", ") if t]
+    outs = []
+    for text in match["outs"].split(", "):
+        if text:
+            _, dtype, _, source, wire, row = _parse_operand(text)
+            outs.append((source, dtype, wire, row))
+    ins += [(0, 0, 0, 0, -1, 0)] * (3 - len(ins))
+    outs += [(-1, 0, -1, 0)] * (2 - len(outs))
+    a = [int(x) for x in match["a"].split(",")]
+    strip, row, step = (int(x) for x in match["note"].split(","))
+    return (
+        int(Op[match["op"].upper()]),
+        TYPES.index(match["dtype"]),
+        numbers[match["queue"]],
+        int(match["issue"]),
+        int(match["count"]),
+        a,
+        ins,
+        outs,
+        strip,
+        row,
+        step,
+        int(match["symbol"]),
+    )
+
+
+def _parse_operand(text: str) -> tuple[int, int, int, int, int, int]:
+    if found := _STREAM.match(text):
+        source = int(found[2]) + (256 if found[1] == "w" else 0)
+        return (int(Kind.STREAM), TYPES.index(found[3]), int(found[4]), source, int(found[5]), int(found[6]))
+    if found := _OTHER.match(text):
+        kind = Kind.ALU if found[1] == "alu" else Kind.NUMBER
+        return (int(kind), TYPES.index(found[3]), int(found[4]), int(found[2]), -1, 0)
+    raise ValueError(f"operand {text!r}")
+
+
+# -- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def save(program: Program) -> bytes:
+    """Compact bytes; equal programs give equal bytes."""
+    meta = {
+        "machine": program.machine.name,
+        "digest": program.machine.digest(),
+        "symbols": program.symbols,
+        "states": program.states,
+        "facts": program.facts,
+        "maps": program.maps.shape,
+        "image": [(s, a, len(d)) for s, a, d in program.image],
+        "inputs": [_port(p) for p in program.inputs],
+        "outputs": [_port(p) for p in program.outputs],
+    }
+    image = b"".join(d.tobytes() for _, _, d in program.image)
+    # Fields of one kind next to each other compress well.
+    code = np.ascontiguousarray(program.code).view(np.uint8).reshape(len(program.code), -1)
+    sections = [
+        json.dumps(meta, sort_keys=True, default=int).encode(),
+        np.ascontiguousarray(code.T).tobytes(),
+        program.maps.astype("<i2").tobytes(),
+        image,
+    ]
+    packed = [zlib.compress(s, 1) for s in sections]
+    body = b"".join(struct.pack("<QQ", len(raw), len(p)) + p for raw, p in zip(sections, packed, strict=True))
+    return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return {"name": port.name, "dtype": port.dtype, "shape": port.shape, "pieces": port.pieces.tolist()}
+
+
+def load(data: bytes, machine: TspMachine | None = None) -> Program:
+    """A program from bytes. Raises ProgramError for damage, and for another machine than `machine`."""
+    if len(data) < len(MAGIC) + 32 or data[: len(MAGIC)] != MAGIC:
+        raise ProgramError("this is no program for a tensor streaming processor")
+    body = data[len(MAGIC) + 32 :]
+    if hashlib.sha256(body).digest() != data[len(MAGIC) : len(MAGIC) + 32]:
+        raise ProgramError("the program is damaged: its digest is another one")
+    try:
+        sections = _sections(body)
+        meta = json.loads(sections[0])
+        target = machine or MACHINES[meta["machine"]]
+        if target.digest() != meta["digest"]:
+            raise ProgramError(f"the program is for another machine ({meta['machine']}), not for {target.name}")
+        return _program(target, meta, sections)
+    except ProgramError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, zlib.error, struct.error) as error:
+        raise ProgramError(f"the program is damaged: {error}") from error
+
+
+def _sections(body: bytes) -> list[bytes]:
+    found, at = [], 0
+    for _ in range(4):
+        size, length = struct.unpack_from("<QQ", body, at)
+        at += 16
+        if size > LARGEST or length > len(body) - at:
+            raise ProgramError(f"a section of {size} bytes cannot be")
+        engine = zlib.decompressobj()
+        raw = engine.decompress(body[at : at + length], size + 1)
+        if len(raw) != size:
+            raise ProgramError("a section has another length than it says")
+        found.append(raw)
+        at += length
+    return found
+
+
+def _program(machine: TspMachine, meta: dict[str, Any], sections: list[bytes]) -> Program:
+    count = len(sections[1]) // INSTRUCTION.itemsize
+    code = np.frombuffer(sections[1], np.uint8).reshape(INSTRUCTION.itemsize, count)
+    image, at = [], 0
+    for slice_, address, rows in meta["image"]:
+        size = rows * machine.lanes
+        inside = 0 <= slice_ < machine.slices and 0 <= address <= address + rows <= machine.rows_per_slice
+        if not inside or at + size > len(sections[3]):
+            raise ProgramError(f"constants at slice {slice_}, row {address} are outside the memory")
+        rows_of = np.frombuffer(sections[3], np.uint8, size, at).reshape(rows, machine.lanes)
+        image.append((slice_, address, rows_of))
+        at += size
+    return Program(
+        machine=machine,
+        code=np.ascontiguousarray(code.T).reshape(-1).view(INSTRUCTION).copy(),
+        symbols=tuple(meta["symbols"]),
+        maps=np.frombuffer(sections[2], "<i2").reshape(meta["maps"]),
+        image=image,
+        inputs=tuple(_load_port(p, machine) for p in meta["inputs"]),
+        outputs=tuple(_load_port(p, machine) for p in meta["outputs"]),
+        states=tuple((a, b) for a, b in meta["states"]),
+        facts=meta["facts"],
+    )
+
+
+def _load_port(port: dict[str, Any], machine: TspMachine) -> Port:
+    pieces = np.array(port["pieces"], np.int64).reshape(-1, 7)
+    slices, ends = pieces[:, 5], pieces[:, 6] + pieces[:, 4]
+    if len(pieces) and (pieces.min() < 0 or slices.max() >= machine.slices or ends.max() > machine.rows_per_slice):
+        raise ProgramError(f"port {port['name']!r} lies outside the memory")
+    return Port(name=port["name"], dtype=port["dtype"], shape=tuple(port["shape"]), pieces=pieces)

@@ -1,0 +1,348 @@
+"""From a prepared graph to a program: one walk over the values, each handed to the part that knows how."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.ir.graph import Graph, Node
+from elsewhere.compiler.targets.tsp.machine import GROQCHIP1, TspMachine
+from elsewhere.compiler.targets.tsp.program import INSTRUCTION, Port, Program, to_bytes
+from elsewhere.compiler.targets.tsp.scheduler import pieces
+from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
+from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError, SelfConflict, Wire
+from elsewhere.compiler.targets.tsp.scheduler.indexed import copy_to_table, gather_rows, table
+from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, materialise
+from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved
+from elsewhere.compiler.targets.tsp.scheduler.product import Planes, Product, Segment, segments_of, weights_from
+from elsewhere.compiler.targets.tsp.scheduler.reduction import reduce_lanes
+from elsewhere.compiler.targets.tsp.scheduler.regions import ELEMENTWISE, Region, find_regions
+from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
+from elsewhere.compiler.targets.tsp.scheduler.vector import Chain, emit_all, read_operands, schedule_region
+
+Array = NDArray[Any]
+MOVEMENT = ("reshape", "transpose", "broadcast", "concatenate", "slice")
+STREAMS = 20
+"""Bytes of operands that one region may take in."""
+
+
+class UnsupportedNode(ValueError):
+    """A primitive that the chip cannot do; the message names it and its place in the model."""
+
+
+class Build:
+    """One compilation of one graph."""
+
+    def __init__(self, graph: Graph, machine: TspMachine) -> None:
+        self.graph = graph
+        self.context = Context(machine)
+        per = machine.planes
+        self.planes = Planes([0] * per, [0] * per)
+        self.regions = find_regions(graph, machine.alus, STREAMS)
+        self.inside = {m for r in self.regions.values() for m in r.members if m != r.root}
+        self.products = {r.product: r for r in self.regions.values() if r.product >= 0}
+        self.absorbed = {r.product_leaf for r in self.regions.values() if r.product >= 0}
+        self.values: dict[int, Moved] = {}
+        self.ports: list[Port] = []
+        self.inputs: dict[str, Stored] = {}
+        self.tables: dict[int, Stored] = {}
+        self.cuts: dict[int, list[tuple[int, int]]] = {}
+        self.work: dict[str, float] = {}
+        self.last_use = self._last_uses()
+
+    def _last_uses(self) -> dict[int, int]:
+        last: dict[int, int] = {}
+        for number, node in enumerate(self.graph.nodes):
+            for i in node.inputs:
+                last[i] = number
+        return last
+
+    # -- values -------------------------------------------------------------------------------------------------
+
+    def value(self, number: int) -> Moved:
+        if number not in self.values:
+            node = self.graph.nodes[number]
+            assert node.op == "constant", node.op
+            data = self.graph.constants[node.attributes["key"]]
+            stored = self.context.constant(node.type.dtype, data, node.place)
+            self.values[number] = self.context.moved(stored, node.type.shape)
+        return self.values[number]
+
+    def settle(self, number: int) -> Moved:
+        """The value with its lanes where they belong."""
+        made = materialise(self.context, self.value(number))
+        self.values[number] = self.context.moved(made, self.graph.nodes[number].type.shape)
+        return self.values[number]
+
+    def tiles(self, number: int) -> list[Tile]:
+        found = self.context.tiles(self.value(number))
+        if found is None:
+            found = self.context.tiles(self.settle(number))
+        assert found is not None
+        return found
+
+    def keep(self, number: int, stored: Stored) -> None:
+        self.values[number] = self.context.moved(stored, self.graph.nodes[number].type.shape)
+
+    def new(self, number: int) -> Stored:
+        type_ = self.graph.nodes[number].type
+        columns = type_.shape[-1] if type_.shape else 1
+        # Both planes of a hemisphere read i8 at once, each from a copy of its own.
+        sides = (0, 0, 1, 1) if type_.dtype == "i8" else BOTH
+        return self.context.storage.store(type_.dtype, math.prod(type_.shape[:-1]), columns, sides)
+
+    # -- the walk -----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        for number, node in enumerate(self.graph.nodes):
+            self.context.at(node.place)
+            if node.op == "constant" or number in self.inside or number in self.products:
+                continue
+            if number in self.absorbed:
+                continue
+            if node.op == "reshape" and node.inputs[0] in self.products:
+                continue  # part of the way from a product to its region
+            if node.type.size == 0:
+                raise self.unsupported(node, "values without elements")
+            self.node(number, node)
+
+    def node(self, number: int, node: Node) -> None:
+        if node.op == "input":
+            self.keep(number, self.input(node))
+        elif node.op in ELEMENTWISE:
+            self.region(number, self.regions[number])
+        elif node.op in MOVEMENT:
+            self.values[number] = pieces.move(node.op, node.attributes, [self.value(i) for i in node.inputs])
+        elif node.op == "pad":
+            fill = self.context.fill(node.type.dtype, float(node.attributes["value"]))
+            low, high = node.attributes["low"], node.attributes["high"]
+            self.values[number] = pieces.pad(self.value(node.inputs[0]), low, high, fill)
+        elif node.op == "matmul":
+            self.matmul(number, None)
+        elif node.op == "reduce":
+            source = self.graph.nodes[node.inputs[0]].type
+            tiles = self.tiles(node.inputs[0])
+            made = reduce_lanes(self.context, tiles, node.type.dtype, source.shape[-1], node.attributes["function"])
+            self.keep(number, made)
+        elif node.op == "gather":
+            self.keep(number, gather_rows(self.context, *self.gathered(node), node.type.shape))
+        else:
+            raise self.unsupported(node, "this primitive")
+
+    def unsupported(self, node: Node, what: str) -> UnsupportedNode:
+        return UnsupportedNode(f"{node.op} at {node.place or 'the top of the model'}: the tsp target has no {what}")
+
+    def input(self, node: Node) -> Stored:
+        type_ = node.type
+        columns = type_.shape[-1] if type_.shape else 1
+        stored = self.context.storage.store(type_.dtype, math.prod(type_.shape[:-1]), columns, BOTH)
+        for copy in stored.copies:
+            copy.ready[:] = 0
+        for strip in stored.strips():
+            strip.touch(0, 0)
+        self.inputs[node.attributes["name"]] = stored
+        return stored
+
+    def region(self, number: int, region: Region) -> None:
+        if region.product >= 0:
+            self.matmul(region.product, region)
+            return
+        operands = self.operand_tiles(region)
+        results = self.results(region)
+        schedule_region(self.context, self.graph, region, operands, results)
+
+    def results(self, region: Region) -> dict[int, Stored]:
+        """Room for all that a region gives."""
+        made = {value: self.new(value) for value in (*region.extra, region.root)}
+        for value, stored in made.items():
+            self.keep(value, stored)
+        return made
+
+    def operand_tiles(self, region: Region) -> dict[int, list[Tile]]:
+        from elsewhere.compiler.targets.tsp.scheduler.regions import number_of
+
+        return {
+            v: self.tiles(v) for v in region.operands if v != region.product_leaf and number_of(self.graph, v) is None
+        }
+
+    def gathered(self, node: Node) -> tuple[Stored, Tile]:
+        data = self.table(node.inputs[0])
+        indices = self.value(node.inputs[1])
+        count = math.prod(indices.shape)
+        column = pieces.reshape(indices, (count, 1))
+        tiles = self.context.tiles(column)
+        if tiles is None:
+            tiles = self.context.tiles(self.context.moved(materialise(self.context, column), (count, 1)))
+        assert tiles is not None
+        return data, tiles[0]
+
+    def table(self, number: int) -> Stored:
+        """The value with all its rows in one bank, in one hemisphere."""
+        if number in self.tables:
+            return self.tables[number]
+        node = self.graph.nodes[number]
+        side = len(self.tables) % 2
+        if node.op == "constant":
+            data = self.graph.constants[node.attributes["key"]]
+            parts = to_bytes(data.reshape(-1, data.shape[-1]), node.type.dtype, self.context.machine.lanes)
+            made = table(self.context, node.type.dtype, parts.shape[2], data.shape[-1], parts, side)
+        else:
+            made = copy_to_table(self.context, self.value(number), side)
+        self.tables[number] = made
+        return made
+
+    def stored(self, number: int) -> Stored:
+        """The value as one stored value of its own shape."""
+        moved = self.value(number)
+        found = self.whole(moved)
+        if found is None:
+            found = self.whole(self.settle(number))
+        assert found is not None
+        return found
+
+    def whole(self, moved: Moved) -> Stored | None:
+        if len(moved.pieces) != 1 or not moved.rows:
+            return None
+        piece = moved.pieces[0]
+        value, row, column = self.context.decode(piece.where.ravel())
+        stored = self.context.storage.values[int(value[0])]
+        fits = stored.columns == moved.columns and stored.rows == moved.rows and (value == value[0]).all()
+        return stored if fits and (row == np.arange(moved.rows)).all() and not column.any() else None
+
+    # -- products -----------------------------------------------------------------------------------------------
+
+    def matmul(self, number: int, region: Region | None) -> None:
+        node = self.graph.nodes[number]
+        a, b = node.inputs
+        shape = node.type.shape
+        batches, rows, columns = math.prod(shape[:-2]), shape[-2], shape[-1]
+        inner = self.graph.nodes[a].type.shape[-1]
+        product = Product(self.context, self.planes, self.graph.nodes[a].type.dtype, columns)
+        segments = self.segments(a, product, rows, columns, batches)
+        self.cuts[number] = [(s.start, s.width) for s in segments]
+        self.work[node.place] = self.work.get(node.place, 0.0) + float(batches) * rows * columns * inner
+        if self.graph.nodes[b].op == "constant" and batches == 1:
+            data = self.graph.constants[self.graph.nodes[b].attributes["key"]].reshape(inner, columns)
+            weights = [product.store_weights(data, segments, BOTH)]
+        else:
+            weights = weights_from(self.context, self.tiles(b), batches, inner)
+        operands = {} if region is None else self.operand_tiles(region)
+        if region is None:
+            results = {number: self.new(number)}
+            self.keep(number, results[number])
+        else:
+            results = self.results(region)
+        product.run(segments, weights, batches, rows, Finish(self, region, operands, results))
+
+    def segments(self, a: int, product: Product, rows: int, columns: int, batches: int) -> list[Segment]:
+        moved = self.value(a)
+        inner = moved.columns
+        flat = pieces.reshape(moved, (batches * rows, inner))
+        found = segments_of(self.context, flat, product.largest)
+        fewest = -(-inner // product.largest)
+        if found is not None and len(found) > fewest:
+            passes = (len(found) - fewest) * -(-columns // self.context.machine.lanes) / len(product.engines)
+            if passes > len(flat.pieces) / MOVES_AT_ONCE:
+                found = None
+        if found is None:
+            flat = pieces.reshape(self.settle(a), (batches * rows, inner))
+            found = segments_of(self.context, flat, product.largest)
+        assert found is not None
+        return found
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def port(self, name: str, stored: Stored, shape: tuple[int, ...]) -> Port:
+        found = []
+        for c, copy in enumerate(stored.copies):
+            for t, tile in enumerate(copy.strips):
+                for b, byte in enumerate(tile):
+                    for part, strip in enumerate(byte):
+                        found.append((c, t, b, part * stored.segment, strip.rows, strip.slice, strip.number))
+        return Port(name=name, dtype=stored.dtype, shape=shape, pieces=np.array(found, np.int64))
+
+    def program(self) -> Program:
+        context, machine = self.context, self.context.machine
+        outputs = []
+        for name, value in (*self.graph.outputs, *((f"state:{n}", v) for n, v in self.graph.states)):
+            outputs.append((name, self.stored(value), self.graph.nodes[value].type.shape))
+        code = np.array(context.machinery.rows, INSTRUCTION)
+        code = code[np.lexsort((code["queue"], code["issue"]))]
+        end = int((code["issue"] + code["count"]).max(initial=0)) + 64
+        for _, stored, _ in outputs:
+            for strip in stored.strips():
+                strip.touch(end, end)
+        memory = context.storage.assign(end)
+        address = np.array([s.bank * machine.bank_rows + s.address for s in context.storage.strips], np.int64)
+        mine = code["strip"] >= 0
+        code["a"][mine, 1] = address[code["strip"][mine]] + code["row"][mine]
+        image = [
+            (s.slice, int(address[s.number]), np.ascontiguousarray(s.data))
+            for s in context.storage.strips
+            if s.data is not None
+        ]
+        ports = [self.port(n, s, self.graph.nodes[self.graph.inputs[n]].type.shape) for n, s in self.inputs.items()]
+        made = [self.port(n, s, shape) for n, s, shape in outputs]
+        for port in (*ports, *made):
+            port.pieces[:, 6] = address[port.pieces[:, 6]]
+        maps = np.array(context.map_rows, np.int16).reshape(-1, machine.lanes)
+        facts = {
+            "cuts": {str(k): v for k, v in self.cuts.items()},
+            "memory": memory,
+            "multiplications": sum(self.work.values()),
+            "work": self.work,
+            "flows": context.count_flows,
+        }
+        return Program(
+            machine=machine,
+            code=code,
+            symbols=tuple(context.symbols),
+            maps=maps,
+            image=image,
+            inputs=tuple(ports),
+            outputs=tuple(made),
+            states=tuple((n, f"state:{n}") for n, _ in self.graph.states),
+            facts=facts,
+        )
+
+
+MOVES_AT_ONCE = 4.0
+"""Vectors that the switch units and memory ports move in a cycle, roughly: what joining pieces of K costs."""
+
+
+class Finish:
+    """Takes a product's results through its region, or straight to memory."""
+
+    def __init__(
+        self, build: Build, region: Region | None, operands: dict[int, list[Tile]], results: dict[int, Stored]
+    ) -> None:
+        self.build, self.region, self.operands, self.results = build, region, operands, results
+
+    def __call__(self, flow: Any, wire: Wire, turn: int, batch: int, tile: int, start: int, stop: int) -> None:
+        context = self.build.context
+        rows = np.arange(start, stop)
+        if self.region is None:
+            (stored,) = self.results.values()
+            for side in BOTH:
+                context.write(flow, wire, stored, tile, rows, side)
+            return
+        offset = wire.arrival(0)
+        chain = Chain(context, flow, self.build.graph, self.region, stop - start)
+        chain.stream(self.region.product_leaf, wire, offset)
+        parts = {v: t[tile if len(t) > 1 else 0].part(start, stop) for v, t in self.operands.items()}
+        read_operands(context, flow, chain, self.build.graph, parts, offset, turn, early=turn > 1)
+        chain.build()
+        emit_all(context, flow, chain, self.results, tile, rows)
+
+
+def schedule(graph: Graph, machine: TspMachine = GROQCHIP1) -> Program:
+    """The program of a prepared graph. Raises UnsupportedNode and ScheduleError."""
+    build = Build(graph, machine)
+    try:
+        build.run()
+    except SelfConflict as error:
+        raise ScheduleError(f"a flow meets itself: {error}") from error
+    return build.program()

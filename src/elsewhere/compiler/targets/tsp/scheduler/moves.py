@@ -1,0 +1,229 @@
+"""Moving rows through the switch unit: values whose lanes must lie elsewhere are read, shifted and written again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.targets.tsp.program import EAST, WEST, Kind, Op, latency
+from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
+from elsewhere.compiler.targets.tsp.scheduler.flow import Choice, Flow, Item
+from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece, _elements
+from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
+
+Array = NDArray[Any]
+BOTH = (0, 1)
+SCATTERED = 24
+"""From so many pieces a tile on, lanes are looked at one by one."""
+LONGEST = 512
+
+
+def materialise(context: Context, moved: Moved, hemispheres: tuple[int, ...] = BOTH) -> Stored:
+    """A stored value with the elements of `moved`."""
+    columns = max(moved.columns, 1)
+    if columns >= 16 and len(moved.pieces) > columns // 2 and moved.rows >= 16:
+        turned = _turn(context, moved)
+        if turned is not None:
+            moved = turned
+    if moved.dtype == "i8" and hemispheres == BOTH:
+        hemispheres = (0, 0, 1, 1)
+    stored = context.storage.store(moved.dtype, moved.rows, columns, hemispheres)
+    fill(context, moved, stored)
+    return stored
+
+
+def fill(context: Context, moved: Moved, stored: Stored) -> None:
+    """Writes the elements of `moved` into `stored`."""
+    lanes = context.machine.lanes
+    for tile in range(stored.tiles):
+        at, inside = 0, []
+        for piece in moved.pieces:
+            a, b = max(at, tile * lanes), min(at + piece.width, (tile + 1) * lanes)
+            if a < b:
+                inside.append((a - tile * lanes, piece.cut(a - at, b - at)))
+            at += piece.width
+        if len(inside) > SCATTERED and sum(p.width for _, p in inside) < 4 * len(inside):
+            _scattered(context, inside, stored, tile)
+        else:
+            for first, piece in inside:
+                _piece(context, piece, stored, tile, first)
+
+
+def _piece(context: Context, piece: Piece, stored: Stored, tile: int, first: int) -> None:
+    """One piece into lanes from `first` on, for all rows."""
+    value, row, column = context.decode(piece.where.ravel())
+    source, lane = np.divmod(column, context.machine.lanes)
+    splat = np.array([v.splat for v in context.storage.values])[value]
+    lane = np.where(splat, -1, lane)
+    keys, group = np.unique(np.stack([source, lane]), axis=1, return_inverse=True)
+    for number in range(keys.shape[1]):
+        rows = np.flatnonzero(group.ravel() == number)
+        part = Tile(value[rows], source[rows], row[rows])
+        _lanes(context, part, rows, int(keys[1, number]), piece, stored, tile, first)
+
+
+def _lanes(
+    context: Context, part: Tile, rows: Array, lane: int, piece: Piece, stored: Stored, tile: int, first: int
+) -> None:
+    lanes = context.machine.lanes
+    end = first + piece.width
+    if lane < 0:
+        whole = (0, lanes) if stored.splat else (first, end)
+        _flows(context, part, rows, stored, tile, Op.SHIFT, (0, 0, lanes, 0), whole)
+    elif stored.splat or (piece.step == 0 and piece.width > 1):
+        span = (0, lanes) if stored.splat else (first, end)
+        lane_map = np.full(lanes, -1)
+        lane_map[span[0] : span[1]] = lane
+        _flows(context, part, rows, stored, tile, Op.PERMUTE, (context.map(lane_map), 0, 0, 0), span)
+    else:
+        inside = min(piece.width, lanes - lane)
+        shift = first - lane
+        _flows(context, part, rows, stored, tile, Op.SHIFT, (shift, first, first + inside, 0), (first, first + inside))
+        if inside < piece.width:
+            rest = Tile(part.value, part.tile + 1, part.row)
+            shift = first + inside
+            _flows(context, rest, rows, stored, tile, Op.SHIFT, (shift, shift, end, 0), (shift, end))
+
+
+def _scattered(context: Context, inside: list[tuple[int, Piece]], stored: Stored, tile: int) -> None:
+    """Lanes from anywhere: for every row, one permutation for each vector that it takes lanes from."""
+    lanes = context.machine.lanes
+    rows = stored.rows
+    numbers = np.full((rows, lanes), -1, np.int64)
+    for first, piece in inside:
+        numbers[:, first : first + piece.width] = piece.where.reshape(-1, 1) + piece.step * np.arange(piece.width)
+    there = numbers >= 0
+    value, row, column = context.decode(np.maximum(numbers, 0).ravel())
+    source, lane = np.divmod(column, lanes)
+    vector = ((value << 40) | (source << 24) | row).reshape(rows, lanes)
+    lane, left = lane.reshape(rows, lanes), there.copy()
+    while left.any():
+        busy = np.flatnonzero(left.any(axis=1))
+        picked = vector[busy, left[busy].argmax(axis=1)]
+        match = left[busy] & (vector[busy] == picked[:, None])
+        maps = np.where(match, lane[busy], -1).astype(np.int16)
+        unique, group = np.unique(maps, axis=0, return_inverse=True)
+        for number, lane_map in enumerate(unique):
+            mine = np.flatnonzero(group.ravel() == number)
+            part = Tile(picked[mine] >> 40, (picked[mine] >> 24) & 0xFFFF, picked[mine] & 0xFFFFFF)
+            code = context.map(lane_map)
+            _flows(context, part, busy[mine], stored, tile, Op.PERMUTE, (code, 0, 0, 0), (-1 - code, 0))
+        left[busy] &= ~match
+
+
+def _flows(
+    context: Context,
+    part: Tile,
+    rows: Array,
+    stored: Stored,
+    tile: int,
+    op: Op,
+    a: tuple[int, int, int, int],
+    lanes: tuple[int, int],
+) -> None:
+    """Rows of `part` through one unit of the switch into `rows` of `stored`."""
+    cuts = np.flatnonzero(np.diff(rows // stored.segment) != 0) + 1
+    starts = [0, *cuts.tolist()]
+    for begin, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        for start in range(begin, end, LONGEST):
+            stop = min(start + LONGEST, end)
+
+            def make(a_: int, b_: int, side: int) -> None:
+                _flow(context, part.part(a_, b_), rows[a_:b_], stored, tile, op, a, lanes, side)
+
+            context.attempt(make, start, stop)
+
+
+UNITS = {Op.SHIFT: "shift", Op.PERMUTE: "permute", Op.DISTRIBUTE: "distribute", Op.TRANSPOSE: "transpose"}
+
+
+def unit_choice(context: Context, flow: Flow, op: Op, side: int, offset: int, count: int) -> tuple[Choice, list[int]]:
+    machine, name = context.machine, UNITS[op]
+    many = {
+        "shift": machine.shifters,
+        "permute": machine.permutors,
+        "distribute": machine.distributors,
+        "transpose": machine.transposers,
+    }[name]
+    choice = flow.choose(context.unit_options(name, side, many), offset, count)
+    return choice, [context.queues.switch(side, name, i) for i in range(many)]
+
+
+def _flow(
+    context: Context,
+    part: Tile,
+    rows: Array,
+    stored: Stored,
+    tile: int,
+    op: Op,
+    a: tuple[int, int, int, int],
+    lanes: tuple[int, int],
+    side: int,
+) -> None:
+    sign = 1 if side else -1
+    machine, count = context.machine, len(rows)
+    flow = Flow(context.machinery)
+    wire = context.read(flow, part, stored.dtype, sign * machine.switch_place, 0, side, context.count_flows // 2)
+    unit, queues = unit_choice(context, flow, op, side, 0, count)
+    back = flow.wire(stored.dtype, sign * machine.switch_place, latency(machine, op), count, WEST if side else EAST)
+    item = Item(
+        op,
+        unit,
+        queues,
+        0,
+        count,
+        a,
+        ins=((Kind.STREAM, stored.dtype, 0, wire, 0, 0),),
+        outs=((back, 0, -1),),
+        dtype=stored.dtype,
+    )
+    flow.items.append(item)
+    for hemisphere in BOTH:
+        context.write(flow, back, stored, tile, rows, hemisphere, lanes)
+    context.place(flow)
+
+
+# -- rows against lanes ----------------------------------------------------------------------------------------------
+
+
+def _turn(context: Context, moved: Moved) -> Moved | None:
+    """A value whose lanes run along another's rows, as pieces of 16 lanes of what the transposers make of it."""
+    numbers = _elements(moved).reshape(moved.rows, moved.columns)
+    value, row, column = (x.reshape(numbers.shape) for x in context.decode(numbers.ravel()))
+    if (value != value.flat[0]).any() or (column != column[:, :1]).any():
+        return None
+    source = context.storage.values[int(value.flat[0])]
+    tile, lane = np.divmod(column[:, 0], context.machine.lanes)
+    lists, group = np.unique(row, axis=0, return_inverse=True)
+    pairs, pair = np.unique(np.stack([group.ravel(), tile]), axis=1, return_inverse=True)
+    blocks = -(-moved.columns // 16)
+    made = context.storage.store(moved.dtype, pairs.shape[1] * blocks * 16, context.machine.lanes, BOTH)
+    for number, (which, where) in enumerate(pairs.T.tolist()):
+        wanted = lists[which][np.minimum(np.arange(blocks * 16), moved.columns - 1)]
+        part = Tile(np.full(blocks * 16, value.flat[0]), np.full(blocks * 16, where), wanted)
+        first = number * blocks * 16
+        rows = first + np.arange(blocks * 16)
+
+        def make(a: int, b: int, side: int, part: Tile = part, rows: Array = rows) -> None:
+            every = (0, context.machine.lanes)
+            _flow(context, part.part(a, b), rows[a:b], made, 0, Op.TRANSPOSE, (0, 0, 0, 0), every, side)
+
+        for start, stop in _stretches(len(rows)):
+            context.attempt(make, start, stop, 16)
+    pieces = []
+    for block in range(blocks):
+        width = min(16, moved.columns - 16 * block)
+        line = (pair.ravel() * blocks + block) * 16 + lane % 16
+        where = made.base + line * (context.machine.lanes + 1) + lane // 16 * 16
+        pieces.append(Piece(width, 1, where.reshape(moved.lead)))
+    assert source.width == made.width
+    return Moved(moved.dtype, moved.shape, tuple(pieces))
+
+
+def _stretches(rows: int) -> Iterator[tuple[int, int]]:
+    """Whole blocks of 16 rows, at most 256 rows long."""
+    for start in range(0, rows, 256):
+        yield start, min(start + 256, rows)

@@ -1,0 +1,345 @@
+"""Products on the matrix unit: weights stay in a plane while rows of activations pass, one row a cycle.
+
+The inner length K is cut in segments, each a stretch of lanes that lies in one vector; a segment's products are summed
+in the plane and added to the accumulators in the order of the segments. `cuts` of a product are part of the program's
+facts, because with f16 they say in which order sums were rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.targets.tsp.program import EAST, WEST, Kind, Op, latency, to_bytes
+from elsewhere.compiler.targets.tsp.scheduler.context import SPAN, Context, Tile
+from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, SelfConflict, Wire
+from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece
+from elsewhere.compiler.targets.tsp.scheduler.storage import Copy, Stored, Strip, runs
+
+Array = NDArray[Any]
+Finish = Callable[[Flow, Wire, int, int, int, int, int], None]
+"""Takes the results off: flow, their wire, its offset at the vector unit, batch, column tile, first and last row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Lanes [lane, lane + width) of the vectors in `tile`, which are K from `start` on."""
+
+    start: int
+    width: int
+    lane: int
+    tile: Tile
+
+
+@dataclass(slots=True)
+class Planes:
+    """From which cycle on each plane's buffer may be loaded and its array take rows."""
+
+    load: list[int]
+    rows: list[int]
+
+
+@dataclass(slots=True)
+class Weights:
+    """Where a block's rows come from: strips of constants side by side, or rows of a stored value."""
+
+    blocks: dict[tuple[int, int, int], list[tuple[Strip, int, int]]] = field(default_factory=dict)
+    """(hemisphere, segment, column tile) → for each stream its strip, first row and rows."""
+    tiles: list[Tile] | None = None
+
+
+def segments_of(context: Context, moved: Moved, largest: int) -> list[Segment] | None:
+    """Pieces of a value (rows, K) that may enter a plane as they lie, or None if lanes differ from row to row."""
+    lanes, found, at = context.machine.lanes, [], 0
+    for piece in moved.pieces:
+        for start, part in _by_tile(context, piece, lanes):
+            value, row, column = context.decode(part.where.ravel())
+            tile, lane = np.divmod(column, lanes)
+            splat = np.array([v.splat for v in context.storage.values])[value]
+            real = np.flatnonzero(~splat)
+            if len(real) == 0 and part.width > 1 and part.step == 1 and (context.span(value) < SPAN).any():
+                return None
+            if part.step == 0 and part.width > 1 and len(real):
+                return None
+            first = int(lane[real[0]]) if len(real) else 0
+            if (lane[real] != first).any() or first + part.width > lanes:
+                return None
+            whole = Tile(value, np.where(splat, 0, tile), row)
+            for cut in range(0, part.width, largest):
+                width = min(largest, part.width - cut)
+                found.append(Segment(at + start + cut, width, first + cut, whole))
+        at += piece.width
+    return found
+
+
+def _by_tile(context: Context, piece: Piece, lanes: int) -> list[tuple[int, Piece]]:
+    """The piece cut where the lanes of its first row come to the end of a vector."""
+    value, _, column = context.decode(piece.where.ravel()[:1])
+    if piece.step == 0 or context.storage.values[int(value[0])].splat:
+        columns = context.decode(piece.where.ravel())[2]
+        values = context.decode(piece.where.ravel())[0]
+        real = [i for i, v in enumerate(values.tolist()) if not context.storage.values[v].splat][:1]
+        column = columns[real] if real else column
+    lane, parts, at = int(column[0]) % lanes, [], 0
+    while at < piece.width:
+        width = min(piece.width - at, lanes - lane)
+        parts.append((at, piece.cut(at, at + width)))
+        at, lane = at + width, 0
+    return parts
+
+
+def plan_rows(rows: int, columns: int, segments: int, planes: int, batches: int, limit: int, loading: int) -> int:
+    """Rows of a pass: few enough for the accumulators, so that all planes get the same share of work."""
+    best, best_cost = rows, math.inf
+    for parts in range(1, 65):
+        chunk = -(-rows // parts)
+        if chunk > limit:
+            continue
+        units = columns * batches * -(-rows // chunk)
+        cost = -(-units // planes) * max(chunk + 3, loading) * segments
+        if cost < best_cost * 0.97:
+            best, best_cost = chunk, cost
+        if chunk <= 16:
+            break
+    return min(best, limit)
+
+
+class Product:
+    """One matmul (batches, rows, K)·(batches, K, columns)."""
+
+    def __init__(self, context: Context, planes: Planes, dtype: str, columns: int) -> None:
+        self.context, self.planes, self.dtype, self.columns = context, planes, dtype, columns
+        self.is_float = dtype == "f16"
+        machine = context.machine
+        per = machine.planes_per_hemisphere
+        self.engines = [h * per for h in (0, 1)] if self.is_float else list(range(machine.planes))
+        self.largest = machine.float_rows if self.is_float else machine.lanes
+
+    def store_weights(self, data: Array, segments: Sequence[Segment], hemispheres: Sequence[int]) -> Weights:
+        """Constant weights (K, columns), rows dealt over as many slices as there are weight streams."""
+        context, lanes = self.context, self.context.machine.lanes
+        weights = Weights()
+        per = context.machine.weight_streams // (2 if self.is_float else 1)
+        limit = 64
+        for side in hemispheres:
+            blocks = [(s, t) for t in range(-(-self.columns // lanes)) for s in range(len(segments))]
+            for first in range(0, len(blocks), limit):
+                self._strips(data, segments, blocks[first : first + limit], side, per, weights)
+        return weights
+
+    def _strips(
+        self,
+        data: Array,
+        segments: Sequence[Segment],
+        blocks: Sequence[tuple[int, int]],
+        side: int,
+        per: int,
+        weights: Weights,
+    ) -> None:
+        context, lanes = self.context, self.context.machine.lanes
+        width = 2 if self.is_float else 1
+        rows: list[list[Array]] = [[] for _ in range(per * width)]
+        spans = {}
+        at = 0
+        for s, t in blocks:
+            segment = segments[s]
+            part = data[segment.start : segment.start + segment.width, t * lanes : (t + 1) * lanes]
+            raw = np.zeros((segment.width, lanes), part.dtype)
+            raw[:, : part.shape[1]] = part
+            parts = to_bytes(raw, self.dtype, lanes)[0]  # (bytes, rows, lanes)
+            count = -(-segment.width // per)
+            padded = np.zeros((width, count * per, lanes), np.uint8)
+            padded[:, : segment.width] = parts
+            for byte in range(width):
+                for stream in range(per):
+                    rows[byte * per + stream].append(padded[byte, stream::per])
+            spans[s, t] = (at, count)
+            at += count
+        slices = context.storage.slices(side, per * width)
+        strips = [context.storage.strip(slice_, at, np.concatenate(r)) for slice_, r in zip(slices, rows, strict=True)]
+        for strip in strips:
+            strip.touch(0, 0)
+        for (s, t), (start, count) in spans.items():
+            weights.blocks[side, s, t] = [(strip, start, count) for strip in strips]
+
+    def run(
+        self, segments: Sequence[Segment], weights: Sequence[Weights], batches: int, rows: int, finish: Finish
+    ) -> None:
+        """All passes. `weights` has one entry, or one a batch."""
+        machine = self.context.machine
+        tiles = -(-self.columns // machine.lanes)
+        chunk = plan_rows(
+            rows, tiles, len(segments), len(self.engines), batches, machine.accumulator_rows, self.loading(segments)
+        )
+        for batch in range(batches):
+            mine = weights[batch if len(weights) > 1 else 0]
+            for tile in range(tiles):
+                for start in range(0, rows, chunk):
+                    stop = min(start + chunk, rows)
+                    self.unit(segments, mine, batch, tile, batch * rows + start, batch * rows + stop, finish)
+
+    def loading(self, segments: Sequence[Segment]) -> int:
+        return 2 * (max((s.width for s in segments), default=1) * (2 if self.is_float else 1) // 16 + 4)
+
+    def unit(
+        self,
+        segments: Sequence[Segment],
+        weights: Weights,
+        batch: int,
+        tile: int,
+        start: int,
+        stop: int,
+        finish: Finish,
+    ) -> None:
+        """One stretch of rows against one tile of columns: all segments on one plane, then the results leave."""
+        sides = {h for h, _, _ in weights.blocks} or {0, 1}
+        per = self.context.machine.planes_per_hemisphere
+        plane = min((p for p in self.engines if p // per in sides), key=lambda p: (self.planes.rows[p], p))
+        for number, segment in enumerate(segments):
+            self.load(plane, weights, batch, number, segment, tile)
+            last = number == len(segments) - 1
+            self.work(plane, segment, start, stop, number > 0, (batch, tile, finish) if last else None)
+
+    def load(self, plane: int, weights: Weights, batch: int, number: int, segment: Segment, tile: int) -> None:
+        context, machine = self.context, self.context.machine
+        side = plane // machine.planes_per_hemisphere
+        place = machine.matrix_place * (1 if side else -1)
+        queue = context.queues.matrix(plane, 0)
+        flow = Flow(context.machinery)
+        if weights.tiles is None:
+            wire, count, streams = self.load_constant(flow, weights.blocks[side, number, tile], place)
+        else:
+            rows = weights.tiles[tile]
+            part = rows.part(segment.start, segment.start + segment.width)
+            wire = context.read(flow, part, self.dtype, place, 0, side, plane)
+            count, streams = segment.width, wire.step
+        mode = 2 if self.is_float else 0
+        flow.items.append(
+            Item(
+                Op.LOAD,
+                queue,
+                (),
+                0,
+                count,
+                (plane, 0, streams, mode),
+                ins=((Kind.STREAM, "i8", 0, wire, 0, 0),),
+                dtype=self.dtype,
+            )
+        )
+        flow.use(("queue", queue), 0, 1)
+        flow.not_before(max(self.planes.load[p] for p in self.taken(plane)))
+        loaded = context.place(flow) + count
+        install = Flow(context.machinery)
+        install.items.append(Item(Op.INSTALL, queue, (), 0, 1, (plane, int(self.is_float), 0, 0), dtype=self.dtype))
+        install.use(("queue", queue), 0, 1)
+        install.not_before(max(loaded, *(self.planes.rows[p] for p in self.taken(plane))))
+        at = context.place(install)
+        for taken in self.taken(plane):
+            self.planes.load[taken] = at + 1
+            self.planes.rows[taken] = at + machine.weights_install
+
+    def load_constant(self, flow: Flow, strips: Sequence[tuple[Strip, int, int]], place: int) -> tuple[Wire, int, int]:
+        context, machine = self.context, self.context.machine
+        sign = 1 if place > 0 else -1
+        wire = flow.wire("i8", sign, -(abs(place) - 1), strips[0][2], EAST if place > 0 else WEST, len(strips))
+        wire.arrival(place)
+        for stream, (strip, first, count) in enumerate(strips):
+            distance = abs(place - machine.slice_place(strip.slice))
+            issue = -distance - machine.memory_read
+            context.memory(flow, Op.READ, strip, issue, count, first, 1, wire, 0, stream)
+        return wire, strips[0][2], len(strips)
+
+    def work(
+        self,
+        plane: int,
+        segment: Segment,
+        start: int,
+        stop: int,
+        adds: bool,
+        end: tuple[int, int, Finish] | None,
+        base: int = 0,
+    ) -> None:
+        """One pass: rows through the plane, into the accumulators, and out of them if it is the last."""
+        for turn in range(4):
+            try:
+                self._work(plane, segment, start, stop, adds, end, turn, base)
+                return
+            except SelfConflict:
+                if turn == 3 and stop - start == 1:
+                    raise
+        middle = (start + stop) // 2
+        self.work(plane, segment, start, middle, adds, end, base)
+        self.work(plane, segment, middle, stop, adds, end, base + middle - start)
+
+    def _work(
+        self,
+        plane: int,
+        segment: Segment,
+        start: int,
+        stop: int,
+        adds: bool,
+        end: tuple[int, int, Finish] | None,
+        turn: int,
+        base: int,
+    ) -> None:
+        context, machine = self.context, self.context.machine
+        side = plane // machine.planes_per_hemisphere
+        sign = 1 if side else -1
+        count = stop - start
+        flow = Flow(context.machinery)
+        part = segment.tile.part(start, stop)
+        wire = context.read(flow, part, self.dtype, sign * machine.matrix_place, 0, side, plane + turn)
+        take, add = context.queues.matrix(plane, 1), context.queues.matrix(plane, 2)
+        lanes = (segment.lane, segment.lane + segment.width)
+        flow.items.append(
+            Item(
+                Op.ACTIVATE,
+                take,
+                (),
+                0,
+                count,
+                (plane, *lanes, int(self.is_float)),
+                ins=((Kind.STREAM, self.dtype, 0, wire, 0, 0),),
+                dtype=self.dtype,
+            )
+        )
+        out = "f32" if self.is_float else "i32"
+        item = Item(
+            Op.ACCUMULATE,
+            add,
+            (),
+            machine.matrix_multiply,
+            count,
+            (plane, base, int(adds), int(end is not None)),
+            dtype=out,
+        )
+        flow.items.append(item)
+        for taken in self.taken(plane):
+            flow.use(("plane", taken), 0, count)
+        if end is not None:
+            batch, tile, finish = end
+            offset = machine.matrix_multiply + latency(machine, Op.ACCUMULATE)
+            back = flow.wire(out, sign * machine.matrix_to_vector, offset, count, WEST if side else EAST)
+            item.outs = ((back, 0, -1),)
+            finish(flow, back, turn, batch, tile, start, stop)
+        flow.not_before(max(self.planes.rows[p] for p in self.taken(plane)))
+        done = context.place(flow) + count
+        for taken in self.taken(plane):
+            self.planes.rows[taken] = done
+
+    def taken(self, plane: int) -> range:
+        """Planes that work as one: two for f16."""
+        return range(plane, plane + (self.context.machine.planes_per_hemisphere if self.is_float else 1))
+
+
+def weights_from(context: Context, tiles: list[Tile], batches: int, rows: int) -> list[Weights]:
+    """Weights that the program itself makes: `rows` of a stored value for each batch."""
+    return [Weights(tiles=[t.part(batch * rows, (batch + 1) * rows) for t in tiles]) for batch in range(batches)]
+
+
+__all__ = ["Copy", "Planes", "Product", "Segment", "Stored", "Weights", "runs", "segments_of", "weights_from"]

@@ -1,0 +1,170 @@
+"""Regions on the vector unit: operands arrive as streams, operations are chained from ALU to ALU, results leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elsewhere.compiler.ir.graph import Graph
+from elsewhere.compiler.targets.tsp.program import FUNCTIONS, Kind, Op, latency
+from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
+from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, SelfConflict, Wire
+from elsewhere.compiler.targets.tsp.scheduler.regions import Region, functions, number_of
+from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
+
+Array = NDArray[Any]
+LONGEST = 512
+"""Rows of one flow at most."""
+
+
+def bits(number: float, dtype: str) -> int:
+    """A number as an instruction holds it: f32 bits, or a whole number."""
+    if dtype in ("i8", "i32"):
+        return int(number)
+    return int(np.array(number, np.float32).view(np.int32))
+
+
+class Chain:
+    """Places one region's operations in a flow."""
+
+    def __init__(self, context: Context, flow: Flow, graph: Graph, region: Region, count: int) -> None:
+        self.context, self.flow, self.graph, self.region, self.count = context, flow, graph, region, count
+        self.made: dict[int, tuple[Item, int]] = {}
+        self.sources: dict[int, tuple[Kind, Any, int]] = {}
+        """For each value: what it is, its wire or ALU or number, and the offset at which it is there."""
+
+    def stream(self, value: int, wire: Wire, offset: int) -> None:
+        """`value` arrives at the vector unit at `offset`."""
+        self.sources[value] = (Kind.STREAM, wire, offset + self.context.machine.vector_entry)
+
+    def build(self) -> tuple[Item, int]:
+        """Adds all operations; gives the root's instruction and the offset of its result."""
+        graph, last, ready = self.graph, None, 0
+        for value in self.region.operands:
+            number = number_of(graph, value)
+            if value not in self.sources and number is not None:
+                self.sources[value] = (Kind.NUMBER, bits(number, graph.nodes[value].type.dtype), -(1 << 20))
+        for value in self.region.members:
+            last, ready = self.operation(value)
+        assert last is not None
+        return last, ready
+
+    def operation(self, value: int) -> tuple[Item, int]:
+        node = self.graph.nodes[value]
+        issue = max(self.sources[i][2] for i in node.inputs)
+        options = self.context.alu_options()
+        unit = self.flow.choose(options, issue, self.count)
+        ins = tuple(self.operand(i, issue) for i in node.inputs)
+        code = FUNCTIONS.index(functions(node))
+        queues = [self.context.queues.alu(i) for i in range(len(options))]
+        item = Item(Op.ALU, unit, queues, issue, self.count, (code, 0, 0, 0), ins=ins, dtype=node.type.dtype)
+        self.flow.items.append(item)
+        ready = issue + latency(self.context.machine, Op.ALU, code)
+        self.sources[value] = (Kind.ALU, unit, ready)
+        self.made[value] = (item, ready)
+        return item, ready
+
+    def operand(self, value: int, issue: int) -> tuple[Kind, str, int, Any, int, int]:
+        kind, source, ready = self.sources[value]
+        delay = 0 if kind == Kind.NUMBER else issue - ready
+        if delay > self.context.machine.operand_delay:
+            raise SelfConflict(f"an operand would wait {delay} cycles")
+        return (kind, self.graph.nodes[value].type.dtype, delay, source, 0, 0)
+
+
+def emit_results(context: Context, flow: Flow, item: Item, offset: int, stored: Stored, tile: int, rows: Array) -> None:
+    """Sends a result from the vector unit to every copy of `stored`."""
+    outs = []
+    for side, wire in context.outward(flow, stored, offset, len(rows)):
+        context.write(flow, wire, stored, tile, rows, side)
+        outs.append((wire, 0, -1))
+    item.outs = tuple(outs)
+
+
+def emit_all(context: Context, flow: Flow, chain: Chain, results: Mapping[int, Stored], tile: int, rows: Array) -> None:
+    """Sends all that a region gives."""
+    for value, stored in results.items():
+        item, ready = chain.made[value]
+        emit_results(context, flow, item, ready, stored, tile, rows)
+
+
+def chunk_rows(rows: int, segment: int) -> int:
+    return max(1, min(rows, segment, LONGEST))
+
+
+def schedule_region(
+    context: Context,
+    graph: Graph,
+    region: Region,
+    operands: Mapping[int, Sequence[Tile]],
+    results: Mapping[int, Stored],
+) -> None:
+    """A region without a product, tile by tile and chunk by chunk; `results` are its root and what else it gives."""
+    stored = results[region.root]
+    step = chunk_rows(stored.rows, stored.segment)
+    for tile in range(stored.tiles):
+        for number, start in enumerate(range(0, stored.rows, step)):
+            stop = min(start + step, stored.rows)
+            parts = {v: tiles[tile if len(tiles) > 1 else 0].part(start, stop) for v, tiles in operands.items()}
+            _schedule_chunk(context, graph, region, parts, results, tile, start, stop, number)
+
+
+def _schedule_chunk(
+    context: Context,
+    graph: Graph,
+    region: Region,
+    parts: Mapping[int, Tile],
+    results: Mapping[int, Stored],
+    tile: int,
+    start: int,
+    stop: int,
+    number: int,
+) -> None:
+    count = stop - start
+    for turn in range(4):
+        flow = Flow(context.machinery)
+        chain = Chain(context, flow, graph, region, count)
+        try:
+            read_operands(context, flow, chain, graph, parts, 0, number + turn, early=turn > 1)
+            chain.build()
+            emit_all(context, flow, chain, results, tile, np.arange(start, stop))
+            context.place(flow)
+            return
+        except SelfConflict as error:
+            met = error
+    middle = start + count // 2
+    if count == 1:
+        raise SelfConflict(f"one row of a region meets itself: {met}")
+    for a, b in ((start, middle), (middle, stop)):
+        halves = {v: t.part(a - start, b - start) for v, t in parts.items()}
+        _schedule_chunk(context, graph, region, halves, results, tile, a, b, number)
+
+
+def read_operands(
+    context: Context,
+    flow: Flow,
+    chain: Chain,
+    graph: Graph,
+    parts: Mapping[int, Tile],
+    offset: int,
+    number: int,
+    *,
+    early: bool = False,
+) -> None:
+    """Streams for all operands, from alternating hemispheres.
+
+    With `early`, each operand comes before the one before it is through, and waits at the ALU: so two operands may
+    lie in one slice.
+    """
+    shift = 0
+    for index, (value, tile) in enumerate(parts.items()):
+        sides = context.sides(tile)
+        side = (number + index) % 2 if len(sides) == 2 else min(sides, default=0)
+        at = offset - shift
+        wire = context.read(flow, tile, graph.nodes[value].type.dtype, 0, at, side, number)
+        chain.stream(value, wire, at)
+        if early:
+            shift += len(tile.row) + 16

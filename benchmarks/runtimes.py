@@ -39,8 +39,8 @@ WAIT_SECONDS = 900.0
 """How long a contender may take to build itself, inductor's autotuning included."""
 
 
-def candidates(network: str, precisions: list[str], have_bf16: bool) -> list[Contender]:
-    """Every setting that is tried."""
+def candidates(network: str, precisions: list[str], have_bf16: bool, tuned: bool = True) -> list[Contender]:
+    """Every setting that is tried; without `tuned`, inductor only with all cores and without its autotuning."""
     layouts = ["", "wide"] if network in CONVOLUTIONAL else [""]
     if network == "world-step":
         layouts = ["", "real"]  # rotations without complex numbers, which inductor makes no code for
@@ -51,8 +51,9 @@ def candidates(network: str, precisions: list[str], have_bf16: bool) -> list[Con
             found += [("eager", p, layout, threads) for p in ("f32", "bf16")]
         # Inductor picks layouts by itself, and takes a minute or more to compile.
         layout = layouts[-1]
-        found += [("torch.compile", p, layout, threads) for p in ("f32", "bf16")]
-        if threads == cores:
+        if tuned or threads == cores:
+            found += [("torch.compile", p, layout, threads) for p in ("f32", "bf16")]
+        if tuned and threads == cores:
             found += [("torch.compile", p, f"{layout} tuned".strip(), threads) for p in ("f32", "bf16")]
         found += [("ONNX Runtime", p, "", threads) for p in ("f32", "int8")]
         for source in ("onnx", "torch"):
@@ -170,7 +171,7 @@ def choose(
     """The fastest setting of each runtime, precision and rest of an int8 model, and what every setting took."""
     best: dict[tuple[str, str, bool], tuple[float, Contender]] = {}
     tried: list[dict[str, Any]] = []
-    for contender in candidates(network, arguments.precisions, have_bf16):
+    for contender in candidates(network, arguments.precisions, have_bf16, not arguments.untuned):
         if arguments.runtimes and contender.runtime not in arguments.runtimes:
             continue
         process = start(network, contender, arguments)
@@ -317,6 +318,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="networks of the zoo")
     parser.add_argument("--runtimes", nargs="+", default=[], help="only these")
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--untuned", action="store_true", help="leave out inductor's autotuning, which takes minutes")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--burst-seconds", type=float, default=1.0, help="of each contender in each round")
     parser.add_argument("--trial-seconds", type=float, default=1.0, help="of each setting before the rounds")

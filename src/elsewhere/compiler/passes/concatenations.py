@@ -95,7 +95,7 @@ def _change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | No
             return None
         if any(builder.nodes[v].attributes["axis"] != axis for v in operands):
             return None
-        parts = [builder.nodes[v].inputs for v in operands]
+        parts = [list(builder.nodes[v].inputs) for v in operands]
         made = [builder.concatenate(part, node.attributes["axis"]) for part in zip(*parts, strict=True)]
         return builder.concatenate(made, axis)
     if node.op == "slice":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -68,9 +69,10 @@ def _change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | No
         )
     if node.op in ("slice", "pad"):
         back = inverse(order)
-        lists = {k: tuple(v[i] for i in back) for k, v in node.attributes.items() if k != "value"}
-        more = {"value": node.attributes["value"]} if node.op == "pad" else {}
-        return builder.transpose(builder.add(node.op, (source,), **lists, **more), order)
+        moved: dict[str, Any] = {
+            k: v if k == "value" else tuple(v[i] for i in back) for k, v in node.attributes.items()
+        }
+        return builder.transpose(builder.add(node.op, (source,), **moved), order)
     if node.op == "broadcast":
         shape = tuple(node.type.shape[i] for i in inverse(order))
         return builder.transpose(builder.broadcast(source, shape), order)

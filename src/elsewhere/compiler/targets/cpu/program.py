@@ -156,8 +156,10 @@ def _lay_data(parts: Sequence[NDArray[np.uint8]]) -> tuple[list[int], NDArray[np
 
 def _start(argument: Argument, places: dict[int, int], data_places: Sequence[int]) -> int:
     """Bytes from the start of the memory that the argument points into."""
-    starts = {"buffer": places, "data": data_places, "scratch": (0,)}[argument.kind]
-    return starts[argument.number] + argument.offset
+    if argument.kind == "scratch":
+        return argument.offset
+    start = places[argument.number] if argument.kind == "buffer" else data_places[argument.number]
+    return start + argument.offset
 
 
 def _code(

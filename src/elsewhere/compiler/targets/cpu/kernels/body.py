@@ -6,6 +6,7 @@ Formats in registers are those of `vectors.py`: f32 for everything but i32. Trut
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import llvmlite.ir as ir
 
@@ -14,7 +15,7 @@ from elsewhere.compiler.targets.cpu.kernels import mathematics, vectors
 from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I32
 from elsewhere.compiler.targets.cpu.machine import Machine
 
-Value = ir.Value
+Value: TypeAlias = ir.Value
 
 _UNARY: dict[str, Callable[[ir.IRBuilder, Value, Machine], Value]] = {
     "abs": mathematics.absolute,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import llvmlite.ir as ir
 
@@ -19,7 +20,7 @@ from elsewhere.compiler.targets.cpu.kernels.loops import loop
 from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I32, I64, POINTER, VOID
 from elsewhere.compiler.targets.cpu.machine import Machine
 
-Value = ir.Value
+Value: TypeAlias = ir.Value
 
 CHUNK = 2048
 """Elements of a long contiguous run that make one work unit."""

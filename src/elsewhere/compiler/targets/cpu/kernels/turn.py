@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import llvmlite.ir as ir
 
@@ -19,7 +20,7 @@ from elsewhere.compiler.targets.cpu.kernels.nest import Nest, _Emitter
 from elsewhere.compiler.targets.cpu.kernels.vectors import F32, I32, I64
 from elsewhere.compiler.targets.cpu.machine import Machine
 
-Value = ir.Value
+Value: TypeAlias = ir.Value
 
 
 def turned_axis(nest: Nest, machine: Machine) -> int | None:

@@ -76,6 +76,8 @@ def _only_regions(graph: Graph, value: int, users: list[list[int]]) -> bool:
             roots = [n for n in body.nodes if n.op in ("matmul", "convolution")]
             if node.attributes["kind"] == "contract" and any(i in mine for r in roots for i in r.inputs):
                 return False
+            if node.attributes["kind"] == "attention" and node.attributes["segments"] > 1 and value in node.inputs[1:]:
+                return False  # the segments of keys, and those of values, are of one type
         elif node.op != "project" or node.inputs[0] != value:
             return False
     return True

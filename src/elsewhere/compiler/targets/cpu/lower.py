@@ -337,6 +337,9 @@ class _Lowering:
         reads += step.reads[1 + 2 * count :]
         q, keys, values = reads[0], reads[1 : 1 + count], reads[1 + count : 1 + 2 * count]
         bias = reads[1 + 2 * count] if len(reads) > 1 + 2 * count else None
+        for segments in (keys, values):
+            if len({a.type.dtype for a in segments}) > 1:
+                raise LoweringError(f"segments of attention have several types (at {node.place or 'unknown place'})")
         out = step.writes[0]
         machine = self.machine
         batch = q.shape[:-2]

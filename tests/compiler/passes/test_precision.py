@@ -128,3 +128,11 @@ def test_factors_and_shifts_are_joined() -> None:
     assert sum(n.op == "binary" for n in remove_dead(made).nodes) == 2
     inputs = {"x": np.ones((3, 4), np.float32)}
     np.testing.assert_array_equal(oracle(made, inputs)["y"], np.full((3, 4), 9.0))
+
+
+def test_a_number_that_is_repeated_to_a_matrix_stays() -> None:
+    b = Builder()
+    one = b.broadcast(b.constant(np.full((1, 1), 0.5), "f32"), (8, 4))
+    b.output("y", b.matmul(b.input("x", "f32", (3, 8)), one))
+    assert all(n.type.dtype == "f32" for n in to_bf16(b.graph()).nodes)
+    assert calibrate(b.graph(), [], oracle) == {}

@@ -73,6 +73,8 @@ def weight_of(graph: Graph, node: Node) -> int | None:
     weight = graph.nodes[value]
     if weight.op != "constant" or weight.type.dtype != "f32":
         return None
+    if weight.type.shape[-2:] != graph.nodes[node.inputs[1]].type.shape[-2:]:
+        return None  # one number or row that is repeated is no matrix
     if node.op == "matmul":
         return value if weight.type.size == weight.type.shape[-1] * weight.type.shape[-2] else None
     return value if node.attributes["groups"] == 1 else None

@@ -10,6 +10,7 @@ import copy
 import gc
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -219,6 +220,37 @@ class OpenVinoRunner(Runner):
         return [self.request.get_output_tensor(i).data.astype(np.float32) for i in range(count)]
 
 
+def frozen(network: str, precision: str, folder: Path) -> Path:
+    """The network in `precision` as a file of the project's own, made once in a process that ends.
+
+    Compiling and calibrating are done by whoever ships a network, as with the other runtimes' files.
+    """
+    path = folder / f"{network}-{precision}.ew"
+    source = folder / f"{network}.onnx"
+    if not path.exists() or path.stat().st_mtime < source.stat().st_mtime:
+        code = f"import contenders; contenders.freeze_ours({network!r}, {precision!r}, {str(folder)!r})"
+        here = str(Path(__file__).resolve().parent)
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=here, stdout=subprocess.DEVNULL)
+    return path
+
+
+def freeze_ours(network: str, precision: str, folder: str) -> None:
+    """Calibrates on the same inputs as the peers, saves the file, and leaves its program in the cache."""
+    from elsewhere.compiler import load
+    from elsewhere.compiler.compiled import named_inputs
+    from elsewhere.compiler.freeze import freeze, save
+    from elsewhere.compiler.sources import from_file
+
+    source = from_file(Path(folder) / f"{network}.onnx")
+    samples = []
+    if precision == "int8":
+        given = load_arrays(Path(folder) / f"{network}-calibration.npz")
+        samples = [dict(source.states) | named_inputs(source.graph, arrays) for arrays in given]
+    path = Path(folder) / f"{network}-{precision}.ew"
+    save(path, freeze(source, precision, samples).source)
+    load(path)
+
+
 def ours(network: str, contender: Contender, folder: Path) -> Any:
     """The project's own compiler: `settings` say whether its source is the torch module or the ONNX file.
 
@@ -226,16 +258,16 @@ def ours(network: str, contender: Contender, folder: Path) -> Any:
     no compiler.
     """
     try:
-        from elsewhere.compiler import compile_module, compile_onnx
+        from elsewhere.compiler import compile_module, load
     except ImportError as error:
         raise NotAvailable("not built yet") from error
-    calibration = load_arrays(folder / f"{network}-calibration.npz") if contender.precision == "int8" else None
-    options: dict[str, Any] = {"precision": contender.precision, "threads": contender.threads}
-    options["calibration"] = calibration
     if contender.settings == "onnx":
-        return compile_onnx(folder / f"{network}.onnx", **options)
+        return load(frozen(network, contender.precision, folder), threads=contender.threads)
+    calibration = load_arrays(folder / f"{network}-calibration.npz") if contender.precision == "int8" else None
     module, inputs = TorchRunner.network(network)
-    return compile_module(module, inputs, **options)
+    return compile_module(
+        module, inputs, precision=contender.precision, threads=contender.threads, calibration=calibration
+    )
 
 
 class OurRunner(Runner):

@@ -39,14 +39,16 @@ WAIT_SECONDS = 900.0
 """How long a contender may take to build itself, inductor's autotuning included."""
 
 
-def candidates(network: str, precisions: list[str], have_bf16: bool, tuned: bool = True) -> list[Contender]:
+def candidates(
+    network: str, precisions: list[str], have_bf16: bool, tuned: bool = True, counts: list[int] | None = None
+) -> list[Contender]:
     """Every setting that is tried; without `tuned`, inductor only with all cores and without its autotuning."""
     layouts = ["", "wide"] if network in CONVOLUTIONAL else [""]
     if network == "world-step":
         layouts = ["", "real"]  # rotations without complex numbers, which inductor makes no code for
     cores = min(2, len(os.sched_getaffinity(0)))
     found = []
-    for threads in sorted({1, cores}, reverse=True):
+    for threads in counts or sorted({1, cores}, reverse=True):
         for layout in layouts:
             found += [("eager", p, layout, threads) for p in ("f32", "bf16")]
         # Inductor picks layouts by itself, and takes a minute or more to compile.
@@ -60,7 +62,8 @@ def candidates(network: str, precisions: list[str], have_bf16: bool, tuned: bool
             found += [("OpenVINO", p, source, threads) for p in PRECISIONS]
             if have_bf16:
                 found += [("OpenVINO", "int8", f"{source} rest-bf16", threads)]
-        found += [("elsewhere", p, source, threads) for p in PRECISIONS for source in ("onnx", "torch")]
+        # From the file, as every runtime here: importing torch would count as memory.
+        found += [("elsewhere", p, "onnx", threads) for p in PRECISIONS]
     return [
         Contender(runtime=runtime, precision=precision, settings=settings, threads=threads)
         for runtime, precision, settings, threads in found
@@ -171,7 +174,7 @@ def choose(
     """The fastest setting of each runtime, precision and rest of an int8 model, and what every setting took."""
     best: dict[tuple[str, str, bool], tuple[float, Contender]] = {}
     tried: list[dict[str, Any]] = []
-    for contender in candidates(network, arguments.precisions, have_bf16, not arguments.untuned):
+    for contender in candidates(network, arguments.precisions, have_bf16, not arguments.untuned, arguments.threads):
         if arguments.runtimes and contender.runtime not in arguments.runtimes:
             continue
         process = start(network, contender, arguments)
@@ -318,6 +321,9 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="networks of the zoo")
     parser.add_argument("--runtimes", nargs="+", default=[], help="only these")
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument(
+        "--threads", nargs="+", type=int, help="only these numbers of threads (default: 1 and all cores)"
+    )
     parser.add_argument("--untuned", action="store_true", help="leave out inductor's autotuning, which takes minutes")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--burst-seconds", type=float, default=1.0, help="of each contender in each round")

@@ -73,8 +73,9 @@ def weight_of(graph: Graph, node: Node) -> int | None:
     weight = graph.nodes[value]
     if weight.op != "constant" or weight.type.dtype != "f32":
         return None
-    if weight.type.shape[-2:] != graph.nodes[node.inputs[1]].type.shape[-2:]:
-        return None  # one number or row that is repeated is no matrix
+    matrix = -2 if node.op == "matmul" else 0
+    if weight.type.shape[matrix:] != graph.nodes[node.inputs[1]].type.shape[matrix:]:
+        return None  # one number, row or tap that is repeated is no matrix and no kernel
     if node.op == "matmul":
         return value if weight.type.size == weight.type.shape[-1] * weight.type.shape[-2] else None
     return value if node.attributes["groups"] == 1 else None

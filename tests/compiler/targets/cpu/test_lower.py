@@ -198,6 +198,28 @@ def test_single_numbers_and_axes_of_one(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", HERE)
+def test_products_of_single_rows_columns_and_numbers(level: str) -> None:
+    r = np.random.default_rng(2)
+    b = Builder()
+    x, w = b.input("x", "f32", (4, 1, 7)), b.input("w", "f32", (4, 7, 3))
+    bias = b.input("bias", "f32", (4, 1, 3))
+    b.output("rows", b.binary("add", b.matmul(x, w), bias))
+    b.output("columns", b.unary("tanh", b.matmul(b.transpose(x, (0, 2, 1)), x)))
+    picture = b.input("picture", "f32", (1, 3, 2))
+    kernel = b.constant(r.standard_normal((3, 1, 2)), "f32")
+    b.output("depthwise", b.convolution(picture, kernel, stride=(1,), padding=((0, 0),), groups=2))
+    one = b.constant(np.full((1, 1), 3.0), "f32")
+    tall = b.input("tall", "f32", (5, 1))
+    b.output("number", b.binary("mul", b.matmul(tall, one), b.broadcast(one, (5, 1))))
+    square = b.input("square", "f32", (6, 6))
+    b.output("kept", b.binary("add", b.matmul(square, square), square))
+    inputs = {name: r.standard_normal(b.graph().nodes[i].type.shape) for name, i in b.graph().inputs.items()}
+    made = everything(b.graph(), inputs, level)
+    for name, want in wanted(b.graph(), inputs).items():
+        np.testing.assert_allclose(made[name], want, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("level", HERE)
 @pytest.mark.parametrize("length", [1, 2, 15, 17, 256, 257, 5001])
 def test_rows_of_every_length(level: str, length: int) -> None:
     """Normalised rows, a number a row as an output, and both halves of a region with several outputs."""

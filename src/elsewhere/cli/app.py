@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import elsewhere
-from elsewhere.cli import compiler, doctor, generate, judge, serve, train
+from elsewhere.cli import compiler, doctor, generate, judge, serve, train, tsp
 
 app = typer.Typer(
     help="Type a sentence, be elsewhere.",
@@ -35,3 +35,4 @@ app.add_typer(compiler.bench, name="bench")
 app.add_typer(judge.app, name="judge")
 app.add_typer(train.data, name="data")
 app.add_typer(train.train, name="train")
+app.add_typer(tsp.app, name="tsp")

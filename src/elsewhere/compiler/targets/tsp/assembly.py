@@ -160,7 +160,13 @@ def save(program: Program) -> bytes:
 
 
 def _port(port: Port) -> dict[str, Any]:
-    return {"name": port.name, "dtype": port.dtype, "shape": port.shape, "pieces": port.pieces.tolist()}
+    return {
+        "name": port.name,
+        "dtype": port.dtype,
+        "shape": port.shape,
+        "columns": port.columns,
+        "pieces": port.pieces.tolist(),
+    }
 
 
 def load(data: bytes, machine: TspMachine | None = None) -> Program:
@@ -229,4 +235,6 @@ def _load_port(port: dict[str, Any], machine: TspMachine) -> Port:
     slices, ends = pieces[:, 5], pieces[:, 6] + pieces[:, 4]
     if len(pieces) and (pieces.min() < 0 or slices.max() >= machine.slices or ends.max() > machine.rows_per_slice):
         raise ProgramError(f"port {port['name']!r} lies outside the memory")
-    return Port(name=port["name"], dtype=port["dtype"], shape=tuple(port["shape"]), pieces=pieces)
+    return Port(
+        name=port["name"], dtype=port["dtype"], shape=tuple(port["shape"]), pieces=pieces, columns=int(port["columns"])
+    )

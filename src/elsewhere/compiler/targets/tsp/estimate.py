@@ -149,20 +149,15 @@ def frame_time(
     hops = 4 * (share > 1) + 2 * (groups > 1)
     evaluations = steps * shape.layers / frames
     clock = machine.clock_hz
-    held = shape.weights / share + 6.0 * shape.layers * keys * shape.head * heads
+    cache = 6.0 * shape.layers * keys * shape.head * heads / groups
     return FrameTime(
         chips=chips,
         matrix=evaluations * matrix / machine.planes / clock,
         vector=evaluations * vector / clock,
         network=evaluations * network / clock,
         latency=evaluations * hops * machine.hop_seconds,
-        fits=held / groups_of_weights(groups) <= machine.memory_bytes * REACH,
+        fits=shape.weights / share / groups + cache <= machine.memory_bytes * REACH,
     )
-
-
-def groups_of_weights(groups: int) -> int:
-    """Nodes over which one copy of the weights is dealt: each layer's weights pass by, so that groups share them."""
-    return groups
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,11 +245,9 @@ def plot(answers: list[RealTime], fps: float) -> str:
         fit = [t for t in answer.curve if t.fits]
         line = " ".join(f"{x(t.chips):.1f},{y(1 / t.seconds):.1f}" for t in fit)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(
-            f'<text x="{x(fit[-1].chips) + 8:.1f}" y="{y(1 / fit[-1].seconds) + 4:.1f}" fill="{colour}">{answer.model}</text>'
-        )
+        end_x, end_y = x(fit[-1].chips) + 8, y(1 / fit[-1].seconds) + 4
+        parts.append(f'<text x="{end_x:.1f}" y="{end_y:.1f}" fill="{colour}">{answer.model}</text>')
     parts.append(f'<text x="{(left + wide - 150) / 2}" y="{high - 12}" text-anchor="middle">chips</text>')
-    parts.append(
-        f'<text x="16" y="{high / 2}" transform="rotate(-90 16 {high / 2})" text-anchor="middle">frames per second</text></svg>'
-    )
+    turn = f'transform="rotate(-90 16 {high / 2})" text-anchor="middle"'
+    parts.append(f'<text x="16" y="{high / 2}" {turn}>frames per second</text></svg>')
     return "\n".join(parts)

@@ -191,14 +191,12 @@ class Port:
     dtype: str
     shape: tuple[int, ...]
     pieces: Array
-
-    @property
-    def columns(self) -> int:
-        return self.shape[-1] if self.shape else 1
+    columns: int
+    """Elements of a row as it lies; values of few channels lie a picture's row to a row."""
 
     @property
     def rows(self) -> int:
-        return int(np.prod(self.shape[:-1], dtype=np.int64))
+        return int(np.prod(self.shape, dtype=np.int64)) // max(1, self.columns)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph, Node
 from elsewhere.compiler.passes.rewrite import rebuild
 
-FEW = 16
+FEW = 128
 """Channels up to which a convolution is widened."""
 
 

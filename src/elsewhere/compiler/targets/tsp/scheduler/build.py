@@ -15,13 +15,13 @@ from elsewhere.compiler.targets.tsp.scheduler import pieces
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
 from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError, SelfConflict, Wire
 from elsewhere.compiler.targets.tsp.scheduler.indexed import copy_to_table, gather_rows, table
-from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, materialise
+from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, SCATTERED, materialise
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved
 from elsewhere.compiler.targets.tsp.scheduler.product import Planes, Product, Segment, segments_of, weights_from
 from elsewhere.compiler.targets.tsp.scheduler.reduction import reduce_lanes
 from elsewhere.compiler.targets.tsp.scheduler.regions import ELEMENTWISE, Region, find_regions
 from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
-from elsewhere.compiler.targets.tsp.scheduler.vector import Chain, emit_all, read_operands, schedule_region
+from elsewhere.compiler.targets.tsp.scheduler.vector import EARLY, Chain, emit_all, read_operands, schedule_region
 
 Array = NDArray[Any]
 MOVEMENT = ("reshape", "transpose", "broadcast", "concatenate", "slice")
@@ -41,6 +41,7 @@ class Build:
         self.context = Context(machine)
         per = machine.planes
         self.planes = Planes([0] * per, [0] * per)
+        self.users = graph.users()
         self.regions = find_regions(graph, machine.alus, STREAMS)
         self.inside = {m for r in self.regions.values() for m in r.members if m != r.root}
         self.products = {r.product: r for r in self.regions.values() if r.product >= 0}
@@ -51,14 +52,9 @@ class Build:
         self.tables: dict[int, Stored] = {}
         self.cuts: dict[int, list[tuple[int, int]]] = {}
         self.work: dict[str, float] = {}
-        self.last_use = self._last_uses()
-
-    def _last_uses(self) -> dict[int, int]:
-        last: dict[int, int] = {}
-        for number, node in enumerate(self.graph.nodes):
-            for i in node.inputs:
-                last[i] = number
-        return last
+        held = sum(a.nbytes if a.dtype != np.float32 else a.nbytes // 2 for a in graph.constants.values())
+        self.twice = 2 * held < ROOM_FOR_WEIGHTS * machine.memory_bytes
+        """Whether weights lie in both hemispheres, so that any plane may take them."""
 
     # -- values -------------------------------------------------------------------------------------------------
 
@@ -111,11 +107,19 @@ class Build:
 
     def node(self, number: int, node: Node) -> None:
         if node.op == "input":
-            self.keep(number, self.input(node))
+            stored = self.input(node)
+            lying = self.context.moved(stored, (stored.rows, stored.columns))
+            self.values[number] = pieces.reshape(lying, node.type.shape)
         elif node.op in ELEMENTWISE:
             self.region(number, self.regions[number])
         elif node.op in MOVEMENT:
             self.values[number] = pieces.move(node.op, node.attributes, [self.value(i) for i in node.inputs])
+            many = len(self.users[number]) >= MANY_USERS and len(self.values[number].pieces) > SCATTERED
+            windows = (
+                node.op == "concatenate" and len(node.inputs) >= MANY_USERS and len(self.values[number].pieces) > 1
+            )
+            if many or (windows and node.attributes["axis"] < len(node.type.shape) - 1):
+                self.settle(number)
         elif node.op == "pad":
             fill = self.context.fill(node.type.dtype, float(node.attributes["value"]))
             low, high = node.attributes["low"], node.attributes["high"]
@@ -138,7 +142,9 @@ class Build:
     def input(self, node: Node) -> Stored:
         type_ = node.type
         columns = type_.shape[-1] if type_.shape else 1
-        stored = self.context.storage.store(type_.dtype, math.prod(type_.shape[:-1]), columns, BOTH)
+        if 1 < columns <= FEW and len(type_.shape) > 2:
+            columns *= type_.shape[-2]
+        stored = self.context.storage.store(type_.dtype, type_.size // columns, columns, BOTH)
         for copy in stored.copies:
             copy.ready[:] = 0
         for strip in stored.strips():
@@ -226,7 +232,7 @@ class Build:
         self.work[node.place] = self.work.get(node.place, 0.0) + float(batches) * rows * columns * inner
         if self.graph.nodes[b].op == "constant" and batches == 1:
             data = self.graph.constants[self.graph.nodes[b].attributes["key"]].reshape(inner, columns)
-            weights = [product.store_weights(data, segments, BOTH)]
+            weights = [product.store_weights(data, segments, self.twice, len(self.cuts))]
         else:
             weights = weights_from(self.context, self.tiles(b), batches, inner)
         operands = {} if region is None else self.operand_tiles(region)
@@ -262,7 +268,8 @@ class Build:
                 for b, byte in enumerate(tile):
                     for part, strip in enumerate(byte):
                         found.append((c, t, b, part * stored.segment, strip.rows, strip.slice, strip.number))
-        return Port(name=name, dtype=stored.dtype, shape=shape, pieces=np.array(found, np.int64))
+        pieces_ = np.array(found, np.int64).reshape(-1, 7)
+        return Port(name=name, dtype=stored.dtype, shape=shape, pieces=pieces_, columns=stored.columns)
 
     def program(self) -> Program:
         context, machine = self.context, self.context.machine
@@ -309,6 +316,12 @@ class Build:
         )
 
 
+FEW = 16
+"""Inputs of so few columns lie a picture's row to a row."""
+ROOM_FOR_WEIGHTS = 0.5
+"""Share of memory that weights may fill twice over."""
+MANY_USERS = 4
+"""From so many users on, lanes that come from many places are brought together once for all."""
 MOVES_AT_ONCE = 4.0
 """Vectors that the switch units and memory ports move in a cycle, roughly: what joining pieces of K costs."""
 
@@ -321,7 +334,9 @@ class Finish:
     ) -> None:
         self.build, self.region, self.operands, self.results = build, region, operands, results
 
-    def __call__(self, flow: Any, wire: Wire, turn: int, batch: int, tile: int, start: int, stop: int) -> None:
+    def __call__(
+        self, flow: Any, wire: Wire, turn: int, plane: int, batch: int, tile: int, start: int, stop: int
+    ) -> None:
         context = self.build.context
         rows = np.arange(start, stop)
         if self.region is None:
@@ -333,7 +348,7 @@ class Finish:
         chain = Chain(context, flow, self.build.graph, self.region, stop - start)
         chain.stream(self.region.product_leaf, wire, offset)
         parts = {v: t[tile if len(t) > 1 else 0].part(start, stop) for v, t in self.operands.items()}
-        read_operands(context, flow, chain, self.build.graph, parts, offset, turn, early=turn > 1)
+        read_operands(context, flow, chain, self.build.graph, parts, offset, turn + plane, early=turn >= EARLY)
         chain.build()
         emit_all(context, flow, chain, self.results, tile, rows)
 

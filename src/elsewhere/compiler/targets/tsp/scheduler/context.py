@@ -16,6 +16,8 @@ from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece, whole
 from elsewhere.compiler.targets.tsp.scheduler.storage import Copy, Storage, Stored, Strip, runs
 
 Array = NDArray[Any]
+FEW_ROWS, COPIES = 4, 4
+"""Constants of so few rows, such as scales and biases, are read by many flows at once: so many copies a hemisphere."""
 SPAN = 1 << 24
 """Element numbers that a constant for padding takes, so that any lane of it may be meant."""
 
@@ -69,6 +71,8 @@ class Context:
     def constant(self, dtype: str, data: Array, name: str = "", sides: Sequence[int] = (0, 1)) -> Stored:
         columns = data.shape[-1] if data.ndim else 1
         flat = np.asarray(data).reshape(-1, columns)
+        if len(flat) <= FEW_ROWS:
+            sides = (0,) * COPIES + (1,) * COPIES
         return self.storage.store(
             dtype, len(flat), columns, sides, to_bytes(flat, dtype, self.machine.lanes), name=name
         )

@@ -20,10 +20,11 @@ from elsewhere.compiler.targets.tsp.scheduler.context import SPAN, Context, Tile
 from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, SelfConflict, Wire
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece
 from elsewhere.compiler.targets.tsp.scheduler.storage import Copy, Stored, Strip, runs
+from elsewhere.compiler.targets.tsp.scheduler.vector import TURNS
 
 Array = NDArray[Any]
-Finish = Callable[[Flow, Wire, int, int, int, int, int], None]
-"""Takes the results off: flow, their wire, its offset at the vector unit, batch, column tile, first and last row."""
+Finish = Callable[[Flow, Wire, int, int, int, int, int, int], None]
+"""Takes the results off: flow, their wire, which turn it is, plane, batch, column tile, first and last row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +121,18 @@ class Product:
         self.engines = [h * per for h in (0, 1)] if self.is_float else list(range(machine.planes))
         self.largest = machine.float_rows if self.is_float else machine.lanes
 
-    def store_weights(self, data: Array, segments: Sequence[Segment], hemispheres: Sequence[int]) -> Weights:
-        """Constant weights (K, columns), rows dealt over as many slices as there are weight streams."""
+    def store_weights(self, data: Array, segments: Sequence[Segment], twice: bool, turn: int) -> Weights:
+        """Constant weights (K, columns), rows dealt over as many slices as there are weight streams.
+
+        Both hemispheres hold them all if `twice`; else they hold tiles of columns in turn.
+        """
         context, lanes = self.context, self.context.machine.lanes
         weights = Weights()
         per = context.machine.weight_streams // (2 if self.is_float else 1)
-        limit = 64
-        for side in hemispheres:
-            blocks = [(s, t) for t in range(-(-self.columns // lanes)) for s in range(len(segments))]
+        limit = 16  # short strips fill banks evenly
+        for side in (0, 1):
+            tiles = [t for t in range(-(-self.columns // lanes)) if twice or (t + turn) % 2 == side]
+            blocks = [(s, t) for t in tiles for s in range(len(segments))]
             for first in range(0, len(blocks), limit):
                 self._strips(data, segments, blocks[first : first + limit], side, per, weights)
         return weights
@@ -197,7 +202,7 @@ class Product:
         finish: Finish,
     ) -> None:
         """One stretch of rows against one tile of columns: all segments on one plane, then the results leave."""
-        sides = {h for h, _, _ in weights.blocks} or {0, 1}
+        sides = {h for h, _, t in weights.blocks if t == tile} or {0, 1}
         per = self.context.machine.planes_per_hemisphere
         plane = min((p for p in self.engines if p // per in sides), key=lambda p: (self.planes.rows[p], p))
         for number, segment in enumerate(segments):
@@ -265,12 +270,12 @@ class Product:
         base: int = 0,
     ) -> None:
         """One pass: rows through the plane, into the accumulators, and out of them if it is the last."""
-        for turn in range(4):
+        for turn in range(TURNS):
             try:
                 self._work(plane, segment, start, stop, adds, end, turn, base)
                 return
             except SelfConflict:
-                if turn == 3 and stop - start == 1:
+                if turn == TURNS - 1 and stop - start == 1:
                     raise
         middle = (start + stop) // 2
         self.work(plane, segment, start, middle, adds, end, base)
@@ -326,7 +331,7 @@ class Product:
             offset = machine.matrix_multiply + latency(machine, Op.ACCUMULATE)
             back = flow.wire(out, sign * machine.matrix_to_vector, offset, count, WEST if side else EAST)
             item.outs = ((back, 0, -1),)
-            finish(flow, back, turn, batch, tile, start, stop)
+            finish(flow, back, turn, plane, batch, tile, start, stop)
         flow.not_before(max(self.planes.rows[p] for p in self.taken(plane)))
         done = context.place(flow) + count
         for taken in self.taken(plane):

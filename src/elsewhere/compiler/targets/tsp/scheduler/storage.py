@@ -20,6 +20,10 @@ from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError
 Array = NDArray[Any]
 
 
+EVEN = 128
+"""Slices whose emptiest banks differ by fewer rows take turns; else the emptier one is chosen."""
+
+
 @dataclass(slots=True)
 class Strip:
     """Rows in one bank. `first` and `last` are the cycles between which they are needed."""
@@ -101,18 +105,15 @@ class Storage:
         start = self.turn[hemisphere]
         ring = [hemisphere * per + (start + i) % per for i in range(per)]
         ring = [s for s in ring if s not in avoid] or ring
-        room = self.load[ring].min(axis=1)
-        limit = max(
-            int(np.partition(room, min(len(ring) - 1, count + per // 2))[min(len(ring) - 1, count + per // 2)]), 0
-        )
-        chosen = [s for s, r in zip(ring, room, strict=True) if r <= limit][:count]
+        room = self.load[ring].min(axis=1) // EVEN
+        chosen = [ring[i] for i in np.argsort(room, kind="stable")[:count].tolist()]
         while len(chosen) < count:
             chosen.append(ring[len(chosen) % len(ring)])
         self.turn[hemisphere] = (start + count) % per
         return chosen
 
     def segment_rows(self, rows: int) -> int:
-        return int(min(max(64, -(-rows // 8)), self.machine.bank_rows))
+        return int(min(max(64, -(-rows // 8)), self.machine.bank_rows // 4))
 
     def store(
         self, dtype: str, rows: int, columns: int, hemispheres: Sequence[int], data: Array | None = None, name: str = ""

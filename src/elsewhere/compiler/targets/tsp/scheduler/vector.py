@@ -16,6 +16,8 @@ from elsewhere.compiler.targets.tsp.scheduler.regions import Region, functions, 
 from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
 
 Array = NDArray[Any]
+TURNS, EARLY = 8, 6
+"""How often other copies are tried for a flow that meets itself; from EARLY on operands come one after the other."""
 LONGEST = 512
 """Rows of one flow at most."""
 
@@ -124,11 +126,11 @@ def _schedule_chunk(
     number: int,
 ) -> None:
     count = stop - start
-    for turn in range(4):
+    for turn in range(TURNS):
         flow = Flow(context.machinery)
         chain = Chain(context, flow, graph, region, count)
         try:
-            read_operands(context, flow, chain, graph, parts, 0, number + turn, early=turn > 1)
+            read_operands(context, flow, chain, graph, parts, 0, number + turn, early=turn >= EARLY)
             chain.build()
             emit_all(context, flow, chain, results, tile, np.arange(start, stop))
             context.place(flow)
@@ -164,7 +166,7 @@ def read_operands(
         sides = context.sides(tile)
         side = (number + index) % 2 if len(sides) == 2 else min(sides, default=0)
         at = offset - shift
-        wire = context.read(flow, tile, graph.nodes[value].type.dtype, 0, at, side, number)
+        wire = context.read(flow, tile, graph.nodes[value].type.dtype, 0, at, side, number // 2 + index)
         chain.stream(value, wire, at)
         if early:
-            shift += len(tile.row) + 16
+            shift += len(tile.row) + 2

@@ -1,8 +1,8 @@
 """The oracle: graphs interpreted in NumPy, value by value.
 
 Order of sums. i8 products are summed exactly in i32, which wraps around. Products of floats and sums of `reduce` and
-`pool` are made in f64 and rounded once to the result's format, so that the oracle's error is that of one rounding; another target
-states its own order and the tolerance that follows.
+`pool` are made in f64 and rounded once to the result's format, so that the oracle's error is that of one rounding;
+another target states its own order and the tolerance that follows.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/pace.py --json benchmarks/results/pace.json
 
-Prints: seconds of a cold `elsewhere generate` (no compiled kernels on disk) and of a warm one, frames a second once
-running, the stages of a session, guides a second and peak memory. `serve_pace.py` measures the server.
+Prints: seconds of a cold `elsewhere generate` (no compiled kernels nor programs on disk) and of a warm one, frames a
+second once running, the stages of a session, guides a second and peak memory. `serve_pace.py` measures the server.
 The peer in the same run is `--mode calculated`: the same commands without the networks.
 """
 
@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
 
 def timed_generate(mode: str, cache: Path, directory: Path) -> dict[str, Any]:
     """One whole `elsewhere generate` of 4 s at 128×128 and 24 frames a second."""
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "ELSEWHERE_CACHE": str(cache)}
     target = directory / f"{mode}.mp4"
     command = [sys.executable, "-m", "elsewhere.cli", "generate", PROMPT, "-o", str(target), "--mode", mode]
     command += ["--seconds", "4", "--fps", "24", "--size", "128", "--json"]

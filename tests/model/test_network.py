@@ -139,15 +139,21 @@ def test_streams_share_code_and_nothing_else(models: Models) -> None:
     np.testing.assert_array_equal(b.evaluate(), first)
 
 
-def test_bf16_is_near_f32(models: Models) -> None:
-    rng = np.random.default_rng(5)
-    latents = rng.standard_normal((16, 16)).astype(np.float32)
-    planes = rng.uniform(0.0, 1.0, (64, 64, 24)).astype(np.float32)
-    made = [
-        np.array(Workshop(models, threads=1, precision=p).networks(64, 64).picture(latents, planes))
-        for p in ("f32", "bf16")
-    ]
-    assert 0.0 < np.sqrt(np.square(made[0] - made[1]).mean()) < 0.01
+@pytest.mark.parametrize("size", [64, 256])
+def test_bf16_is_near_f32(models: Models, size: int) -> None:
+    """Large pictures too, whose values are also stored in bf16."""
+    world = (models.transformer, models.tables.weights)
+    given = inputs_of(step_graph(*world, size, size), 5)
+    clean, pictures = [], []
+    for precision in ("f32", "bf16"):
+        networks = Workshop(models, threads=1, precision=precision).networks(size, size)
+        for name, values in given.items():
+            networks.step.write(name, values)
+        clean.append(networks.evaluate())
+        planes = np.random.default_rng(6).uniform(0.0, 1.0, (size, size, 24)).astype(np.float32)
+        pictures.append(np.array(networks.picture(clean[0], planes)))
+    assert 0.0 < relative(clean[1], clean[0]) < 0.03
+    assert 0.0 < np.sqrt(np.square(pictures[1] - pictures[0]).mean()) < 0.01
     assert fastest_precision() in ("f32", "bf16")
 
 

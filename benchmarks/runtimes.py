@@ -361,16 +361,20 @@ def main() -> None:
             result = contest(network, arguments, have_bf16)
             figures["networks"][network] = result
             print(table(result), flush=True)
-            print(json.dumps(result["verdict"], indent=2))
-    if arguments.json is not None:
-        name = "-".join([*hardware["model"].lower().split(), "family", hardware["family"]])
-        default = HERE / "results" / f"runtimes-{name}.json"
-        path = arguments.json if arguments.json != Path() else default
-        with contextlib.suppress(FileNotFoundError):
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-            if earlier["machine"]["model"] == hardware["model"] and earlier["versions"] == figures["versions"]:
-                figures["networks"] = earlier["networks"] | figures["networks"]
-        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            print(json.dumps(result["verdict"], indent=2), flush=True)
+            if arguments.json is not None:
+                keep(figures, arguments.json, hardware)  # after each network: a run takes half an hour
+
+
+def keep(figures: dict[str, Any], wanted: Path, hardware: dict[str, Any]) -> None:
+    """Writes what is measured so far, beside what an earlier run of the same versions measured of other networks."""
+    name = "-".join([*hardware["model"].lower().split(), "family", hardware["family"]])
+    path = wanted if wanted != Path() else HERE / "results" / f"runtimes-{name}.json"
+    with contextlib.suppress(FileNotFoundError):
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        if earlier["machine"]["model"] == hardware["model"] and earlier["versions"] == figures["versions"]:
+            figures = figures | {"networks": earlier["networks"] | figures["networks"]}
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,9 +48,10 @@ async def watch(address: str, warm: float, seconds: float) -> float:
         return count / (time.perf_counter() - started)
 
 
-def serve(mode: str, port: int) -> dict[str, Any]:
+def serve(mode: str, port: int, size: str = "128x128") -> dict[str, Any]:
     """One server, one watcher."""
     command = [sys.executable, "-m", "elsewhere.cli", "serve", PROMPT, "--mode", mode, "--port", str(port)]
+    command += ["--size", size]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     figures = {"machine": machine(), "grounded": serve("grounded", 8791), "calculated": serve("calculated", 8792)}
+    figures["grounded_256"] = serve("grounded", 8793, "256x256")
     report(figures, arguments.json)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from elsewhere.compiler.targets.tsp.machine import MACHINES, TspMachine
 from elsewhere.compiler.targets.tsp.program import (
     INSTRUCTION,
+    STRIP,
     TYPES,
     Kind,
     Op,
@@ -28,7 +29,7 @@ from elsewhere.compiler.targets.tsp.program import (
     Queues,
 )
 
-MAGIC = b"EWTSP\x00\x00\x01"
+MAGIC = b"EWTSP\x00\x00\x02"
 LARGEST = 1 << 31
 """Bytes of one section at most."""
 
@@ -37,7 +38,7 @@ _LINE = re.compile(
     r" \((?P<ins>[^)]*)\) -> \((?P<outs>[^)]*)\) \{(?P<note>[-\d,]+)\} ;(?P<symbol>\d+)$"
 )
 _STREAM = re.compile(r"([ew])(\d+):(\w+)\+(\d+)~(-?\d+)\.(-?\d+)$")
-_OTHER = re.compile(r"(alu|#)(-?\d+):(\w+)\+(\d+)$")
+_OTHER = re.compile(r"(alu|#)(-?\d+):(\w+)\+(\d+)(?:~(-?\d+)\.0)?$")
 
 
 def show(program: Program, symbols: bool = True) -> str:
@@ -56,7 +57,7 @@ def show(program: Program, symbols: bool = True) -> str:
         lines.append(
             f"@{row['issue']} {names[int(row['queue'])]} {Op(row['op']).name.lower()}.{TYPES[row['dtype']]} "
             f"x{row['count']} [{a}] ({ins}) -> ({outs}) "
-            f"{{{row['strip']},{row['row']},{row['row_step']}}} ;{row['symbol']}"
+            f"{{{row['strip']},{row['row']},{row['row_step']},{row['meant']}}} ;{row['symbol']}"
         )
     return "\n".join(lines) + "\n"
 
@@ -70,7 +71,9 @@ def _operand(operand: Any) -> str:
     source, delay = int(operand["source"]), int(operand["delay"])
     if kind == Kind.STREAM:
         return f"{_stream(source)}:{dtype}+{delay}~{operand['wire']}.{operand['row']}"
-    return f"{'alu' if kind == Kind.ALU else '#'}{source}:{dtype}+{delay}"
+    if kind == Kind.ALU:
+        return f"alu{source}:{dtype}+{delay}~{operand['wire']}.0"
+    return f"#{source}:{dtype}+{delay}"
 
 
 def parse(text: str, machine: TspMachine) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -102,7 +105,7 @@ def _row(line: str, numbers: dict[str, int]) -> tuple[Any, ...]:
     ins += [(0, 0, 0, 0, -1, 0)] * (3 - len(ins))
     outs += [(-1, 0, -1, 0)] * (2 - len(outs))
     a = [int(x) for x in match["a"].split(",")]
-    strip, row, step = (int(x) for x in match["note"].split(","))
+    strip, row, step, meant = (int(x) for x in match["note"].split(","))
     return (
         int(Op[match["op"].upper()]),
         TYPES.index(match["dtype"]),
@@ -116,6 +119,7 @@ def _row(line: str, numbers: dict[str, int]) -> tuple[Any, ...]:
         row,
         step,
         int(match["symbol"]),
+        meant,
     )
 
 
@@ -125,7 +129,8 @@ def _parse_operand(text: str) -> tuple[int, int, int, int, int, int]:
         return (int(Kind.STREAM), TYPES.index(found[3]), int(found[4]), source, int(found[5]), int(found[6]))
     if found := _OTHER.match(text):
         kind = Kind.ALU if found[1] == "alu" else Kind.NUMBER
-        return (int(kind), TYPES.index(found[3]), int(found[4]), int(found[2]), -1, 0)
+        wire = -1 if found[5] is None else int(found[5])
+        return (int(kind), TYPES.index(found[3]), int(found[4]), int(found[2]), wire, 0)
     raise ValueError(f"operand {text!r}")
 
 
@@ -146,17 +151,28 @@ def save(program: Program) -> bytes:
         "outputs": [_port(p) for p in program.outputs],
     }
     image = b"".join(d.tobytes() for _, _, d in program.image)
-    # Fields of one kind next to each other compress well.
-    code = np.ascontiguousarray(program.code).view(np.uint8).reshape(len(program.code), -1)
     sections = [
         json.dumps(meta, sort_keys=True, default=int).encode(),
-        np.ascontiguousarray(code.T).tobytes(),
+        _columns(program.code),
         program.maps.astype("<i2").tobytes(),
         image,
+        _columns(program.strips),
     ]
     packed = [zlib.compress(s, 1) for s in sections]
     body = b"".join(struct.pack("<QQ", len(raw), len(p)) + p for raw, p in zip(sections, packed, strict=True))
     return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _columns(records: NDArray[Any]) -> bytes:
+    """Bytes of one kind next to each other compress well."""
+    raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
+    return np.ascontiguousarray(raw.T).tobytes()
+
+
+def _records(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What `_columns` wrote."""
+    raw = np.frombuffer(data, np.uint8).reshape(dtype.itemsize, len(data) // dtype.itemsize)
+    return np.ascontiguousarray(raw.T).reshape(-1).view(dtype).copy()
 
 
 def _port(port: Port) -> dict[str, Any]:
@@ -191,7 +207,7 @@ def load(data: bytes, machine: TspMachine | None = None) -> Program:
 
 def _sections(body: bytes) -> list[bytes]:
     found, at = [], 0
-    for _ in range(4):
+    for _ in range(5):
         size, length = struct.unpack_from("<QQ", body, at)
         at += 16
         if size > LARGEST or length > len(body) - at:
@@ -206,8 +222,6 @@ def _sections(body: bytes) -> list[bytes]:
 
 
 def _program(machine: TspMachine, meta: dict[str, Any], sections: list[bytes]) -> Program:
-    count = len(sections[1]) // INSTRUCTION.itemsize
-    code = np.frombuffer(sections[1], np.uint8).reshape(INSTRUCTION.itemsize, count)
     image, at = [], 0
     for slice_, address, rows in meta["image"]:
         size = rows * machine.lanes
@@ -219,13 +233,14 @@ def _program(machine: TspMachine, meta: dict[str, Any], sections: list[bytes]) -
         at += size
     return Program(
         machine=machine,
-        code=np.ascontiguousarray(code.T).reshape(-1).view(INSTRUCTION).copy(),
+        code=_records(sections[1], INSTRUCTION),
         symbols=tuple(meta["symbols"]),
         maps=np.frombuffer(sections[2], "<i2").reshape(meta["maps"]),
         image=image,
         inputs=tuple(_load_port(p, machine) for p in meta["inputs"]),
         outputs=tuple(_load_port(p, machine) for p in meta["outputs"]),
         states=tuple((a, b) for a, b in meta["states"]),
+        strips=_records(sections[4], STRIP),
         facts=meta["facts"],
     )
 

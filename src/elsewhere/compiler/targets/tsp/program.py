@@ -101,10 +101,34 @@ INSTRUCTION = np.dtype(
         ("row", "<i4"),
         ("row_step", "<i4"),
         ("symbol", "<i4"),
+        ("meant", "<i4"),
     ]
 )
-"""One macro-operation (an instruction and its Repeat). `strip`, `row`, `row_step` say which rows of which stored strip
-a memory instruction means; like wires they are annotations."""
+"""One macro-operation (an instruction and its Repeat). `strip`, `row`, `row_step` and `meant` are annotations, as wires
+are; the chip has no such fields. By operation they say
+
+- READ, WRITE, GATHER, SCATTER: which rows of which strip are meant (row i is `row` + i·`row_step` of `strip`);
+- ALU: `meant` numbers its result, and an operand from another ALU holds that number as its wire;
+- LOAD, INSTALL: `meant` numbers the weights; LOAD's `row` and `row_step` are the lanes they are for;
+- ACTIVATE: `meant` are the weights, `row` the first row of the sums, `row_step` the number of the sums;
+- ACCUMULATE: `meant` numbers the sums, `row` is the first of them, `row_step` which segment of K is added.
+"""
+
+STRIP = np.dtype(
+    [
+        ("slice", "<i4"),
+        ("address", "<i4"),
+        ("rows", "<i4"),
+        ("lanes", "<i4"),
+        ("byte", "<i4"),
+        ("dtype", "<i4"),
+        ("flags", "<i4"),
+    ]
+)
+"""Where a strip lies, how many of its lanes mean something, which byte of which type it holds, and GIVEN, KEPT."""
+
+GIVEN, CONSTANT, KEPT = 1, 2, 4
+"""A strip that holds something before the first cycle; that no instruction may write; that an output is read from."""
 
 EAST, WEST = 0, 1
 
@@ -212,6 +236,8 @@ class Program:
     outputs: tuple[Port, ...] = ()
     states: tuple[tuple[str, str], ...] = ()
     """(input, output) names: after a run the input holds what the output holds."""
+    strips: Array = field(default_factory=lambda: np.zeros(0, STRIP))
+    """Stored rows by number, which annotations of memory instructions refer to."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the compiler found out on the way, as JSON."""
 
@@ -225,6 +251,61 @@ class Program:
     @property
     def seconds(self) -> float:
         return self.cycles / self.machine.clock_hz
+
+
+SEALED = {
+    Op.WRITE: (3,),
+    Op.GATHER: (2,),
+    Op.SCATTER: (2,),
+    Op.ALU: (0,),
+    Op.SHIFT: (0, 1, 2, 3),
+    Op.PERMUTE: (0,),
+    Op.DISTRIBUTE: (0,),
+    Op.LOAD: (2, 3),
+    Op.INSTALL: (1,),
+    Op.ACTIVATE: (1, 2, 3),
+    Op.ACCUMULATE: (2, 3),
+}
+"""Arguments that say what an instruction computes, not when or where."""
+
+
+def operations(code: Array, maps: Array, symbols: int) -> list[int]:
+    """For each symbol a 64-bit sum over what its instructions compute: operations, types, numbers, lanes, lane maps.
+
+    Cycles, queues, streams and addresses are not in it. No schedule tells an addition from a subtraction, so this is
+    how damage to what is computed is found.
+    """
+    with np.errstate(over="ignore"):
+        powers = _mixed(np.arange(1, maps.shape[1] + 1, dtype=np.uint64)) | np.uint64(1)
+        of_map = _mixed((maps.astype(np.int64).view(np.uint64) * powers).sum(axis=1, dtype=np.uint64))
+        total = _mixed(code["op"].astype(np.uint64) << np.uint64(8) | code["dtype"].astype(np.uint64))
+        for op, arguments in SEALED.items():
+            mine = np.flatnonzero(code["op"] == op)
+            for argument in arguments:
+                value = code["a"][mine, argument].astype(np.int64)
+                number = -1 - value if op == Op.WRITE else value
+                mapped = op in (Op.PERMUTE, Op.DISTRIBUTE) or (op == Op.WRITE)
+                mapped = mapped & (number >= 0) & (number < len(of_map))
+                words = value.view(np.uint64).copy()
+                words[mapped] = of_map[number[mapped]]
+                total[mine] = _mixed(total[mine] + words + np.uint64(argument))
+        for slot in range(code["ins"].shape[1]):
+            operand = code["ins"][:, slot]
+            number = np.where(operand["kind"] == Kind.NUMBER, operand["source"], 0).astype(np.int64).view(np.uint64)
+            kinds = operand["kind"].astype(np.uint64) << np.uint64(8) | operand["dtype"].astype(np.uint64)
+            total = _mixed(_mixed(total + kinds) + number)
+        sums = np.zeros(symbols, np.uint64)
+        known = (code["symbol"] >= 0) & (code["symbol"] < symbols)
+        np.add.at(sums, code["symbol"][known], total[known])
+    return [int(x) for x in sums]
+
+
+def _mixed(words: Array) -> Array:
+    """SplitMix64's finaliser (Steele et al., 2014)."""
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 def to_bytes(values: Array, dtype: str, lanes: int) -> Array:

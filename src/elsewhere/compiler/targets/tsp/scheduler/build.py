@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.graph import Graph, Node
 from elsewhere.compiler.targets.tsp.machine import GROQCHIP1, TspMachine
-from elsewhere.compiler.targets.tsp.program import INSTRUCTION, Port, Program, to_bytes
+from elsewhere.compiler.targets.tsp.program import (
+    CONSTANT,
+    GIVEN,
+    INSTRUCTION,
+    KEPT,
+    STRIP,
+    TYPES,
+    Port,
+    Program,
+    operations,
+    to_bytes,
+)
 from elsewhere.compiler.targets.tsp.scheduler import pieces
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
 from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError, SelfConflict, Wire
@@ -296,12 +307,14 @@ class Build:
         for port in (*ports, *made):
             port.pieces[:, 6] = address[port.pieces[:, 6]]
         maps = np.array(context.map_rows, np.int16).reshape(-1, machine.lanes)
+        strips = self.strips(address, [s for _, s, _ in outputs])
         facts = {
             "cuts": {str(k): v for k, v in self.cuts.items()},
             "memory": memory,
             "multiplications": sum(self.work.values()),
             "work": self.work,
             "flows": context.count_flows,
+            "operations": operations(code, maps, len(context.symbols)),
         }
         return Program(
             machine=machine,
@@ -312,8 +325,21 @@ class Build:
             inputs=tuple(ports),
             outputs=tuple(made),
             states=tuple((n, f"state:{n}") for n, _ in self.graph.states),
+            strips=strips,
             facts=facts,
         )
+
+    def strips(self, address: Array, outputs: list[Stored]) -> Array:
+        """Where every strip lies, for the checker."""
+        strips = self.context.storage.strips
+        flags = np.array([0 if s.data is None else GIVEN | CONSTANT for s in strips], np.int64)
+        flags[[s.number for stored in self.inputs.values() for s in stored.strips()]] |= GIVEN
+        flags[[s.number for stored in outputs for s in stored.strips()]] |= KEPT
+        rows = [
+            (s.slice, int(address[s.number]), s.rows, s.lanes, s.byte, TYPES.index(s.dtype), int(flags[s.number]))
+            for s in strips
+        ]
+        return np.array(rows, STRIP)
 
 
 FEW = 16

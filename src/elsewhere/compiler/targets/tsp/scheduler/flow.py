@@ -92,6 +92,7 @@ class Item:
     strip: int = -1
     row: int = 0
     row_step: int = 0
+    meant: int = -1
 
 
 class Machinery:
@@ -243,9 +244,12 @@ class Flow:
         for choice in self.choices:
             for key in choice.options[choice.taken]:
                 machinery.calendar(key).add(time + choice.offset, choice.length)
+        results: dict[int, int] = {}
         for item in self.items:
+            if item.op == Op.ALU:
+                item.meant = results[id(item.queue)] = len(machinery.rows)
             queue = item.queue if isinstance(item.queue, int) else item.queues[item.queue.taken]
-            ins = tuple(self._operand(*operand) for operand in item.ins)
+            ins = tuple(self._operand(results, *operand) for operand in item.ins)
             outs = tuple(
                 (w.base + max(byte, 0), TYPES.index(w.dtype) if byte < 0 else 0, w.number, row)
                 for w, row, byte in item.outs
@@ -264,18 +268,21 @@ class Flow:
                     item.row,
                     item.row_step,
                     machinery.symbol,
+                    item.meant,
                 )
             )
         for tell in self.when_placed:
             tell(time)
 
     @staticmethod
-    def _operand(kind: Kind, dtype: str, delay: int, source: Any, row: int, byte: int) -> tuple[int, ...]:
+    def _operand(
+        results: dict[int, int], kind: Kind, dtype: str, delay: int, source: Any, row: int, byte: int
+    ) -> tuple[int, ...]:
         code = TYPES.index(dtype)
         if kind == Kind.STREAM:
             return (int(kind), code, delay, source.base + byte, source.number, row)
         if kind == Kind.ALU:
-            return (int(kind), code, delay, source.taken, -1, 0)
+            return (int(kind), code, delay, source.taken, results[id(source)], 0)
         return (int(kind), code, delay, source, -1, 0)
 
 

@@ -28,7 +28,8 @@ def table(context: Context, dtype: str, rows: int, columns: int, data: np.ndarra
         first = _group(context, side)
         planes = []
         for byte in range(WIDTH[dtype]):
-            strip = storage.strip(first + byte, rows, None if data is None else data[tile, byte])
+            piece = None if data is None else data[tile, byte]
+            strip = storage.strip(first + byte, rows, piece, dtype, byte, storage.lanes_of(columns, tile))
             if data is not None:
                 strip.touch(0, 0)
             planes.append([strip])

@@ -43,6 +43,9 @@ class Planes:
 
     load: list[int]
     rows: list[int]
+    weights: int = 0
+    """Blocks of weights loaded so far, which number them for the checker; so do sums."""
+    sums: int = 0
 
 
 @dataclass(slots=True)
@@ -166,7 +169,10 @@ class Product:
             spans[s, t] = (at, count)
             at += count
         slices = context.storage.slices(side, per * width)
-        strips = [context.storage.strip(slice_, at, np.concatenate(r)) for slice_, r in zip(slices, rows, strict=True)]
+        strips = [
+            context.storage.strip(slice_, at, np.concatenate(r), byte=stream)
+            for stream, (slice_, r) in enumerate(zip(slices, rows, strict=True))
+        ]
         for strip in strips:
             strip.touch(0, 0)
         for (s, t), (start, count) in spans.items():
@@ -205,16 +211,18 @@ class Product:
         sides = {h for h, _, t in weights.blocks if t == tile} or {0, 1}
         per = self.context.machine.planes_per_hemisphere
         plane = min((p for p in self.engines if p // per in sides), key=lambda p: (self.planes.rows[p], p))
+        self.planes.sums += 1
         for number, segment in enumerate(segments):
             self.load(plane, weights, batch, number, segment, tile)
             last = number == len(segments) - 1
-            self.work(plane, segment, start, stop, number > 0, (batch, tile, finish) if last else None)
+            self.work(plane, segment, start, stop, number, (batch, tile, finish) if last else None)
 
     def load(self, plane: int, weights: Weights, batch: int, number: int, segment: Segment, tile: int) -> None:
         context, machine = self.context, self.context.machine
         side = plane // machine.planes_per_hemisphere
         place = machine.matrix_place * (1 if side else -1)
         queue = context.queues.matrix(plane, 0)
+        self.planes.weights += 1
         flow = Flow(context.machinery)
         if weights.tiles is None:
             wire, count, streams = self.load_constant(flow, weights.blocks[side, number, tile], place)
@@ -234,6 +242,9 @@ class Product:
                 (plane, 0, streams, mode),
                 ins=((Kind.STREAM, "i8", 0, wire, 0, 0),),
                 dtype=self.dtype,
+                row=segment.lane,
+                row_step=segment.lane + segment.width,
+                meant=self.planes.weights,
             )
         )
         flow.use(("queue", queue), 0, 1)
@@ -241,6 +252,7 @@ class Product:
         loaded = context.place(flow) + count
         install = Flow(context.machinery)
         install.items.append(Item(Op.INSTALL, queue, (), 0, 1, (plane, int(self.is_float), 0, 0), dtype=self.dtype))
+        install.items[0].meant = self.planes.weights
         install.use(("queue", queue), 0, 1)
         install.not_before(max(loaded, *(self.planes.rows[p] for p in self.taken(plane))))
         at = context.place(install)
@@ -265,21 +277,21 @@ class Product:
         segment: Segment,
         start: int,
         stop: int,
-        adds: bool,
+        number: int,
         end: tuple[int, int, Finish] | None,
         base: int = 0,
     ) -> None:
         """One pass: rows through the plane, into the accumulators, and out of them if it is the last."""
         for turn in range(TURNS):
             try:
-                self._work(plane, segment, start, stop, adds, end, turn, base)
+                self._work(plane, segment, start, stop, number, end, turn, base)
                 return
             except SelfConflict:
                 if turn == TURNS - 1 and stop - start == 1:
                     raise
         middle = (start + stop) // 2
-        self.work(plane, segment, start, middle, adds, end, base)
-        self.work(plane, segment, middle, stop, adds, end, base + middle - start)
+        self.work(plane, segment, start, middle, number, end, base)
+        self.work(plane, segment, middle, stop, number, end, base + middle - start)
 
     def _work(
         self,
@@ -287,7 +299,7 @@ class Product:
         segment: Segment,
         start: int,
         stop: int,
-        adds: bool,
+        number: int,
         end: tuple[int, int, Finish] | None,
         turn: int,
         base: int,
@@ -311,6 +323,9 @@ class Product:
                 (plane, *lanes, int(self.is_float)),
                 ins=((Kind.STREAM, self.dtype, 0, wire, 0, 0),),
                 dtype=self.dtype,
+                row=base,
+                row_step=self.planes.sums,
+                meant=self.planes.weights,
             )
         )
         out = "f32" if self.is_float else "i32"
@@ -320,8 +335,11 @@ class Product:
             (),
             machine.matrix_multiply,
             count,
-            (plane, base, int(adds), int(end is not None)),
+            (plane, base, int(number > 0), int(end is not None)),
             dtype=out,
+            row=base,
+            row_step=number,
+            meant=self.planes.sums,
         )
         flow.items.append(item)
         for taken in self.taken(plane):

@@ -36,6 +36,9 @@ class Strip:
     last: int = -1
     address: int = -1
     data: Array | None = None
+    dtype: str = "i8"
+    byte: int = 0
+    lanes: int = 0
 
     def touch(self, start: int, end: int) -> None:
         self.first, self.last = min(self.first, start), max(self.last, end)
@@ -92,10 +95,15 @@ class Storage:
         self.load = np.zeros((machine.slices, machine.banks_per_slice), np.int64)
         self.turn = [0, 0]
 
-    def strip(self, slice_: int, rows: int, data: Array | None = None) -> Strip:
+    def strip(
+        self, slice_: int, rows: int, data: Array | None = None, dtype: str = "i8", byte: int = 0, lanes: int = 0
+    ) -> Strip:
+        """Rows of one byte of a type, of which `lanes` mean something (0: all)."""
         bank = int(np.argmin(self.load[slice_]))
         self.load[slice_, bank] += rows
-        made = Strip(len(self.strips), slice_, bank, rows, data=data)
+        made = Strip(
+            len(self.strips), slice_, bank, rows, 1 << 40, -1, -1, data, dtype, byte, lanes or self.machine.lanes
+        )
         self.strips.append(made)
         return made
 
@@ -112,6 +120,11 @@ class Storage:
         self.turn[hemisphere] = (start + count) % per
         return chosen
 
+    def lanes_of(self, columns: int, tile: int) -> int:
+        """Lanes of a tile that hold elements; a value with one column fills all."""
+        lanes = self.machine.lanes
+        return lanes if columns == 1 else min(lanes, columns - tile * lanes)
+
     def segment_rows(self, rows: int) -> int:
         return int(min(max(64, -(-rows // 8)), self.machine.bank_rows // 4))
 
@@ -127,6 +140,7 @@ class Storage:
         for side in hemispheres:
             strips = []
             for tile in range(tiles):
+                lanes = self.lanes_of(columns, tile)
                 count = WIDTH[dtype] * segments
                 before = taken.get((side, tile))
                 if before is not None and count > 1:
@@ -140,7 +154,7 @@ class Storage:
                     for part in range(segments):
                         count = min(segment, rows - part * segment)
                         piece = data[tile, byte, part * segment : part * segment + count] if data is not None else None
-                        strip = self.strip(found[part * WIDTH[dtype] + byte], count, piece)
+                        strip = self.strip(found[part * WIDTH[dtype] + byte], count, piece, dtype, byte, lanes)
                         if data is not None:
                             strip.touch(0, 0)
                         row.append(strip)

@@ -236,17 +236,6 @@ def test_use_renews(kept: Path) -> None:
     assert kept.stat().st_mtime > time.time() - 60
 
 
-def test_the_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cache.sys, "platform", "linux")
-    monkeypatch.delenv(cache.VARIABLE, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.default_directory() == tmp_path / "elsewhere"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache.default_directory() == Path.home() / ".cache" / "elsewhere"
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "mine"))
-    assert cache.default_directory() == tmp_path / "mine"
-
-
 def _build_in_child(directory: Path) -> tuple[str, str]:
     found = find_or_build(small(rows=7), options=CacheOptions(directory=directory))
     return found.path.name, hashlib.sha256(found.program.code).hexdigest()

@@ -103,3 +103,41 @@ def test_example_inputs_fit_and_leave_states_out() -> None:
     found = example_inputs(b.graph())
     assert {name: (a.shape, a.dtype.kind) for name, a in found.items()} == {"table": ((5, 3), "f"), "rows": ((2,), "i")}
     assert list(example_inputs(network())) == ["x"]
+
+
+def test_a_file_that_was_loaded_before_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Builder("layer")
+    x = b.input("x", "f32", (8, 32))
+    weights = np.random.default_rng(5).standard_normal((32, 16)).astype(np.float32)
+    b.output("output", b.add("matmul", (x, b.constant(weights, "f32"))))
+    path = tmp_path / "a.ew"
+    program_file.save(path, b.graph())
+    given = np.random.default_rng(6).standard_normal((8, 32)).astype(np.float32)
+    first = load(path)
+    wanted = first(given)
+    read = []
+    monkeypatch.setattr("elsewhere.compiler.sources.from_file", lambda path: read.append(path) or from_file(path))
+    again = load(path)
+    assert again.from_cache and not read
+    assert np.array_equal(again(given), wanted)
+    with pytest.raises(ValueError, match=r"x f32\[8,32\]"):
+        again()
+    assert again.signature == first.signature
+    assert len(again.graph.nodes) == len(first.graph.nodes) and read == [path]
+    # Another content under the same name is another network; a damaged note is as none.
+    b = Builder("layer")
+    b.output("output", b.unary("neg", b.input("x", "f32", (8, 32))))
+    program_file.save(path, b.graph())
+    assert np.array_equal(load(path)(given), -given)
+    import os
+
+    for note in Path(os.environ[VARIABLE]).glob("*.note"):
+        note.write_bytes(b"{" + note.read_bytes())
+    assert np.array_equal(load(path)(given), -given)
+
+
+def test_states_with_values_come_from_their_file(tmp_path: Path) -> None:
+    save(tmp_path / "a.ew", freeze(source(), "f32").source)
+    for _ in range(2):
+        compiled = load(tmp_path / "a.ew")
+        assert np.array_equal(compiled.network.read("total"), np.full((8, 16), 100.0))

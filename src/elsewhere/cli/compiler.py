@@ -282,7 +282,7 @@ def _kernel_row(a: Any) -> dict[str, Any]:
 
 def _frozen(model: str, precision: str, calibration: list[Path], size: str, say: Callable[[str], None]) -> Frozen:
     from elsewhere.compiler.freeze import freeze
-    from elsewhere.compiler.targets.cpu.build import PRECISIONS
+    from elsewhere.compiler.targets.cpu.program import PRECISIONS
 
     if precision and precision not in PRECISIONS:
         raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")

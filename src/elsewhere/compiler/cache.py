@@ -5,7 +5,7 @@ processor, the numbers of threads, LLVM's version and this compiler's own source
 
     magic 8 · header's length 8 · header's SHA-256 32 · header (JSON) · code · data
 
-with code and data at multiples of 4,096 bytes. The header holds the program's tables and the digests of code and
+with code and data at multiples of a page. The header holds the program's tables and the digests of code and
 data. Files appear by renaming, so a reader sees a whole file or none; a file that is damaged, foreign or not this
 user's is passed over and written anew. Where nothing can be written, programs are built each time, with one warning.
 """
@@ -18,34 +18,29 @@ import hashlib
 import json
 import mmap
 import os
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import llvmlite
-import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from elsewhere.compiler.directories import VARIABLE, default_directory, is_own, read_own, write_whole
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.ir.text import show
 from elsewhere.compiler.ir.types import DTYPES
-from elsewhere.compiler.targets.cpu.build import build
-from elsewhere.compiler.targets.cpu.machine import Machine, describe
+from elsewhere.compiler.targets.cpu.machine import Machine, describe, llvm_identity
 from elsewhere.compiler.targets.cpu.program import Entry, Port, Program
-
-VARIABLE = "ELSEWHERE_CACHE"
-"""Environment variable that names the directory instead of the platform's."""
 
 FORMAT = 1
 MAGIC = b"\x93ewprog\n"
 SUFFIX = ".program"
-PAGE = 4096
+PAGE = max(4096, mmap.ALLOCATIONGRANULARITY)
+READ_BYTES = 2**20
 HEADER_LIMIT = 2**26
 """Bytes; the tables of a network of 1,000 kernels take about 300 KiB."""
 STALE_SECONDS = 3600.0
@@ -76,21 +71,6 @@ class Found:
     """From the call to the program in memory; linking comes after."""
     key: str
     path: Path
-
-
-def default_directory() -> Path:
-    """$ELSEWHERE_CACHE, or `elsewhere` in the platform's directory for what can be made again."""
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        # A relative $XDG_CACHE_HOME is to be ignored, says its specification.
-        named = os.environ.get("XDG_CACHE_HOME") or ""
-        base = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
-    return base / "elsewhere"
 
 
 def load_or_build(
@@ -126,9 +106,41 @@ def find_or_build(
     program = load(path, key)
     hit = program is not None
     if program is None:
+        from elsewhere.compiler.targets.cpu.build import build  # and with it LLVM
+
         program = build(graph, machine, threads, precision, samples)
         _keep(program, path, key, options)
     return Found(program=program, hit=hit, seconds=time.perf_counter() - start, key=key, path=path)
+
+
+def note(digest: str, machine: Machine, threads: Sequence[int], found: Found, said: dict[str, Any]) -> None:
+    """Writes down that the model file of SHA-256 `digest` became `found`, and what its ports are (JSON)."""
+    path = _note_path(digest, machine, threads, found.path.parent)
+    write_whole(path, json.dumps({"key": found.key, "said": said}, allow_nan=False).encode())
+
+
+def noted(
+    digest: str, machine: Machine, threads: Sequence[int], options: CacheOptions | None = None
+) -> tuple[Found, Any] | None:
+    """The program that a model file became before, and what was said of it: its graph need not be read."""
+    start = time.perf_counter()
+    path = _note_path(digest, machine, threads, (options or CacheOptions()).directory or default_directory())
+    kept = read_own(path)
+    try:
+        content = json.loads(kept or b"")
+        key, said = content["key"], content["said"]
+        _need(isinstance(key, str) and len(key) == 64 and set(key) <= set("0123456789abcdef"), "a key")
+    except _DAMAGE:
+        return None
+    at = path.parent / f"{key}{SUFFIX}"
+    program = load(at, key)
+    if program is None:
+        return None
+    return Found(program=program, hit=True, seconds=time.perf_counter() - start, key=key, path=at), said
+
+
+def _note_path(digest: str, machine: Machine, threads: Sequence[int], directory: Path) -> Path:
+    return directory / f"{_key(machine, threads, digest, 0)}.note"
 
 
 # -- what a program is made from ------------------------------------------------------------------------------------
@@ -142,21 +154,24 @@ def key_of(
     samples: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> str:
     """64 hexadecimal digits that differ wherever the program may differ."""
-    digest = hashlib.sha256()
-    parts = {
-        "format": FORMAT,
-        "machine": dataclasses.asdict(machine),
-        "threads": sorted(set(threads)),
-        "llvm": [llvmlite.__version__, list(llvm.llvm_version_info), llvm.get_process_triple()],
-        "compiler": source_digest(),
-        "precision": precision,
-        "samples": len(samples),
-    }
-    digest.update(json.dumps(parts, sort_keys=True).encode())
+    digest = hashlib.sha256(_key(machine, threads, precision, len(samples)).encode())
     _add_graph(digest, graph)
     for sample in samples:
         _add_arrays(digest, sample)
     return digest.hexdigest()
+
+
+def _key(machine: Machine, threads: Sequence[int], precision: str, samples: int) -> str:
+    parts = {
+        "format": FORMAT,
+        "machine": dataclasses.asdict(machine),
+        "threads": sorted(set(threads)),
+        "llvm": llvm_identity(),
+        "compiler": source_digest(),
+        "precision": precision,
+        "samples": samples,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _add_graph(digest: Any, graph: Graph) -> None:
@@ -180,7 +195,7 @@ def source_digest() -> str:
     """Of the files that turn a graph into a program: another compiler makes other programs."""
     root = Path(__file__).parent
     digest = hashlib.sha256()
-    for folder in ("ir", "passes", "plan", "targets"):
+    for folder in ("ir", "passes", "plan", "targets/cpu"):
         for path in sorted((root / folder).rglob("*.py")):
             content = path.read_bytes()
             digest.update(f"{path.relative_to(root).as_posix()} {len(content)} ".encode() + content)
@@ -217,22 +232,14 @@ def load(path: Path, key: str) -> Program | None:
     """The program at `path` if it is there, whole, this user's and made from `key`; otherwise None."""
     try:
         with path.open("rb") as file:
-            if not _own(os.fstat(file.fileno())):
+            if not is_own(os.fstat(file.fileno())):
                 return None
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        program = _read(mapped, key)
+            program = _read(file, key)
     except _DAMAGE:
         return None
     with contextlib.suppress(OSError):  # the time of last use; a read-only directory keeps the time of writing
         os.utime(path)
     return program
-
-
-def _own(status: os.stat_result) -> bool:
-    """Whether nobody else may have written the file: its code will be run."""
-    if not hasattr(os, "geteuid"):
-        return True
-    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
 
 
 def _header(program: Program, key: str) -> bytes:
@@ -255,22 +262,46 @@ def _header(program: Program, key: str) -> bytes:
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _read(mapped: mmap.mmap, key: str) -> Program:
-    """Raises one of _DAMAGE for anything but a file that `save` wrote for `key`."""
-    view = memoryview(mapped)
-    length = int.from_bytes(view[8:16], "little")
-    _need(bytes(view[:8]) == MAGIC and 0 < length <= min(HEADER_LIMIT, len(view) - 48), "no program")
-    header = bytes(view[48 : 48 + length])
-    _need(hashlib.sha256(header).digest() == bytes(view[16:48]), "a damaged header")
+def _read(file: BinaryIO, key: str) -> Program:
+    """Raises one of _DAMAGE for anything but a file that `save` wrote for `key`.
+
+    The data is read once for its digest and then mapped: what a network never touches stays out of memory.
+    """
+    prefix = file.read(48)
+    length = int.from_bytes(prefix[8:16], "little")
+    _need(prefix[:8] == MAGIC and 0 < length <= HEADER_LIMIT, "no program")
+    header = file.read(length)
+    _need(len(header) == length and hashlib.sha256(header).digest() == prefix[16:48], "a damaged header")
     content = json.loads(header)
     _need(content["format"] == FORMAT and content["key"] == key, "another program")
+    (code_size, code_digest), (data_size, data_digest) = content["code"], content["data"]
     code_at = _pages(48 + length)
-    code = view[code_at : code_at + content["code"][0]]
-    data_at = _pages(code_at + len(code))
-    data = view[data_at : data_at + content["data"][0]]
-    for part, (size, wanted) in ((code, content["code"]), (data, content["data"])):
-        _need(len(part) == size and hashlib.sha256(part).hexdigest() == wanted, "damaged code or data")
-    return _checked(_program(content["tables"], bytes(code), np.frombuffer(data, np.uint8)))
+    data_at = _pages(code_at + code_size)
+    _need(code_size > 0 and data_size > 0 and data_at + data_size <= os.fstat(file.fileno()).st_size, "a cut file")
+    file.seek(code_at)
+    code = file.read(code_size)
+    _need(hashlib.sha256(code).hexdigest() == code_digest, "damaged code")
+    file.seek(data_at)
+    _need(_digest(file, data_size) == data_digest, "damaged data")
+    mapped = mmap.mmap(file.fileno(), data_size, access=mmap.ACCESS_READ, offset=data_at)
+    return _checked(_program(content["tables"], code, np.frombuffer(mapped, np.uint8)))
+
+
+def _digest(file: BinaryIO, size: int) -> str:
+    """SHA-256 of the next `size` bytes, read in small parts."""
+    digest, part = hashlib.sha256(), bytearray(min(size, READ_BYTES))
+    while size:
+        count = file.readinto(memoryview(part)[: min(size, READ_BYTES)])  # type: ignore[attr-defined]
+        _need(count > 0, "a cut file")
+        digest.update(memoryview(part)[:count])
+        size -= count
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read in small parts. Raises OSError."""
+    with path.open("rb") as file:
+        return _digest(file, os.fstat(file.fileno()).st_size)
 
 
 def _program(tables: dict[str, Any], code: bytes, data: NDArray[np.uint8]) -> Program:

@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elsewhere.compiler.cache import CacheOptions, find_or_build
+from elsewhere.compiler.cache import CacheOptions, Found, find_or_build
 from elsewhere.compiler.ir.graph import Graph
-from elsewhere.compiler.targets.cpu.build import PRECISIONS
+from elsewhere.compiler.ir.types import DTYPES, Tensor
 from elsewhere.compiler.targets.cpu.machine import Machine, describe
-from elsewhere.compiler.targets.cpu.program import Program
+from elsewhere.compiler.targets.cpu.program import PRECISIONS
 from elsewhere.compiler.targets.cpu.runtime import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What goes in and out of a network: all that a caller has to know of its graph."""
+
+    inputs: tuple[tuple[str, Tensor], ...]
+    """In order, states among them."""
+    outputs: tuple[str, ...]
+    states: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, graph: Graph) -> Signature:
+        return cls(
+            tuple((name, graph.nodes[number].type) for name, number in graph.inputs.items()),
+            tuple(name for name, _ in graph.outputs),
+            tuple(name for name, _ in graph.states),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        ports = [[name, type_.dtype, list(type_.shape)] for name, type_ in self.inputs]
+        return {"inputs": ports, "outputs": list(self.outputs), "states": list(self.states)}
+
+    @classmethod
+    def from_json(cls, said: Any) -> Signature:
+        """Raises ValueError, TypeError or LookupError for anything else than what `to_json` gives."""
+        inputs = tuple((str(name), Tensor(str(dtype), tuple(map(int, shape)))) for name, dtype, shape in said["inputs"])
+        if any(type_.dtype not in DTYPES or min(type_.shape, default=0) < 0 for _, type_ in inputs):
+            raise ValueError("an input of no known type")
+        return cls(inputs, tuple(map(str, said["outputs"])), tuple(map(str, said["states"])))
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Inputs that a caller gives, in order; states are not among them."""
+        return tuple(name for name, _ in self.inputs if name not in self.states)
 
 
 class Compiled:
@@ -30,23 +66,29 @@ class Compiled:
 
     def __init__(
         self,
-        graph: Graph,
-        program: Program,
+        graph: Graph | Callable[[], Graph],
+        found: Found,
         machine: Machine,
         threads: int = 1,
         states: Mapping[str, NDArray[Any]] | None = None,
         *,
-        from_cache: bool = False,
-        seconds: float = 0.0,
+        signature: Signature | None = None,
     ) -> None:
-        self.program, self.machine, self.from_cache, self.seconds = program, machine, from_cache, seconds
-        self.graph = graph
-        """As imported, before any pass."""
-        self.input_names = input_names(graph)
-        self.output_names = tuple(name for name, _ in graph.outputs)
+        self.program, self.machine, self.from_cache, self.seconds = found.program, machine, found.hit, found.seconds
+        self.found = found
+        self._graph = graph
+        self.signature = signature or Signature.of(self.graph)
+        self.input_names, self.output_names = self.signature.given, self.signature.outputs
         self._initial = {name: np.array(value) for name, value in (states or {}).items()}
-        self.network = Network(program, machine, threads)
+        self.network = Network(found.program, machine, threads)
         self.reset()
+
+    @property
+    def graph(self) -> Graph:
+        """As imported, before any pass; read from its file only when it is asked for."""
+        if not isinstance(self._graph, Graph):
+            self._graph = self._graph()
+        return self._graph
 
     @property
     def threads(self) -> int:
@@ -68,7 +110,7 @@ class Compiled:
 
     def reset(self) -> None:
         """Puts every state back to what it was before the first run: the model's own value, or zeros."""
-        for name, _ in self.graph.states:
+        for name in self.signature.states:
             shape = self.network.inputs[name].shape
             self.network.write(name, self._initial.get(name, np.zeros(shape, np.float32)))
 
@@ -77,7 +119,7 @@ class Compiled:
 
         Raises ValueError for a wrong count, name or shape.
         """
-        for name, value in bind(self.graph, inputs, named).items():
+        for name, value in bind(self.signature, inputs, named).items():
             self.network.write(name, value)
 
     def read(self) -> Any:
@@ -125,30 +167,34 @@ def compile_graph(
     check_threads(threads)
     samples = [named_inputs(graph, sample, states) for sample in calibration or ()] if precision == "int8" else []
     machine = machine or describe()
-    # One program serves one core and two, so that both find the same file.
-    found = find_or_build(graph, machine, sorted({1, 2, threads}), options, precision=precision, samples=samples)
-    return Compiled(graph, found.program, machine, threads, states, from_cache=found.hit, seconds=found.seconds)
+    found = find_or_build(graph, machine, counts(threads), options, precision=precision, samples=samples)
+    return Compiled(graph, found, machine, threads, states)
+
+
+def counts(threads: int) -> list[int]:
+    """Numbers of threads that a program is planned for: one serves one core and two, so both find the same file."""
+    return sorted({1, 2, threads})
 
 
 def input_names(graph: Graph) -> tuple[str, ...]:
     """Inputs that a caller gives, in order; states are not among them."""
-    changing = {name for name, _ in graph.states}
-    return tuple(name for name in graph.inputs if name not in changing)
+    return Signature.of(graph).given
 
 
-def bind(graph: Graph, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def bind(signature: Signature, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Arrays by name from what a caller gives by position (nested as it likes) and by name.
 
     Raises ValueError for a wrong count or name; shapes are not looked at.
     """
+    types = dict(signature.inputs)
     for name in named:
-        if name not in graph.inputs:
-            raise ValueError(f"there is no input {name!r}; there are {', '.join(graph.inputs)}")
-    wanted = input_names(graph)
+        if name not in types:
+            raise ValueError(f"there is no input {name!r}; there are {', '.join(types)}")
+    wanted = signature.given
     given, free = list(_leaves(inputs)), [name for name in wanted if name not in named]
     if len(given) != len(free):
-        types = ", ".join(f"{name} {graph.nodes[graph.inputs[name]].type}" for name in wanted)
-        raise ValueError(f"inputs must be {len(wanted)}: {types}; got {len(given) + len(named)}")
+        list_ = ", ".join(f"{name} {types[name]}" for name in wanted)
+        raise ValueError(f"inputs must be {len(wanted)}: {list_}; got {len(given) + len(named)}")
     return {name: _array(value) for name, value in (*zip(free, given, strict=True), *named.items())}
 
 
@@ -156,14 +202,15 @@ def named_inputs(
     graph: Graph, sample: Any, states: Mapping[str, NDArray[Any]] | None = None
 ) -> dict[str, NDArray[Any]]:
     """One calibration sample by name, states included. Raises ValueError where it does not fit the inputs."""
+    signature = Signature.of(graph)
     if isinstance(sample, Mapping):
-        bound = bind(graph, (), sample)
+        bound = bind(signature, (), sample)
     else:
-        bound = bind(graph, sample if isinstance(sample, (tuple, list)) else (sample,), {})
+        bound = bind(signature, sample if isinstance(sample, (tuple, list)) else (sample,), {})
+    types = dict(signature.inputs)
     for name, value in bound.items():
-        type_ = graph.nodes[graph.inputs[name]].type
-        if value.shape != type_.shape:
-            raise ValueError(f"calibration input {name!r} must have shape {type_.shape}, got {value.shape}")
+        if value.shape != types[name].shape:
+            raise ValueError(f"calibration input {name!r} must have shape {types[name].shape}, got {value.shape}")
     return dict(states or {}) | bound
 
 

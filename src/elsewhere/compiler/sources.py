@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.compiler import program_file
-from elsewhere.compiler.cache import CacheOptions
-from elsewhere.compiler.compiled import Compiled, compile_graph
+from elsewhere.compiler.cache import CacheOptions, file_digest, note, noted
+from elsewhere.compiler.compiled import Compiled, Signature, check_threads, compile_graph, counts
 from elsewhere.compiler.importers.errors import ImportFileError
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.ir.types import Tensor
 from elsewhere.compiler.passes.precision import Report
-from elsewhere.compiler.targets.cpu.build import PRECISIONS
-from elsewhere.compiler.targets.cpu.machine import Machine
+from elsewhere.compiler.targets.cpu.machine import Machine, describe
+from elsewhere.compiler.targets.cpu.program import PRECISIONS
 
 if TYPE_CHECKING:
     import torch
@@ -108,8 +107,14 @@ def load(
 
     Raises ProgramFileError for a damaged file; else as `compile_onnx`.
     """
+    check_threads(threads)
+    path, machine = Path(path), machine or describe()
+    digest = file_digest(path)
+    known = _known(path, digest, threads, machine, options)
+    if known is not None:
+        return known
     source = from_file(path)
-    return compile_graph(
+    compiled = compile_graph(
         source.graph,
         precision=source.precision,
         threads=threads,
@@ -117,6 +122,24 @@ def load(
         machine=machine,
         options=options,
     )
+    if not any(np.any(value) for value in source.states.values()):
+        note(digest, machine, counts(threads), compiled.found, compiled.signature.to_json())
+    return compiled
+
+
+def _known(path: Path, digest: str, threads: int, machine: Machine, options: CacheOptions | None) -> Compiled | None:
+    """What this very file became before. Neither its graph nor its weights are read: they are in the program."""
+    kept = noted(digest, machine, counts(threads), options)
+    if kept is None:
+        return None
+    found, said = kept
+    try:
+        signature = Signature.from_json(said)
+        if {name for name, _ in signature.inputs} != {port.name for port in found.program.inputs}:
+            return None
+    except (ValueError, TypeError, LookupError):
+        return None
+    return Compiled(lambda: from_file(path).graph, found, machine, threads, signature=signature)
 
 
 def from_module(module: torch.nn.Module, inputs: Sequence[Any]) -> Source:
@@ -141,8 +164,8 @@ def from_file(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] 
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise ValueError(f"a model must end in {', '.join(SUFFIXES)}, got {path.name!r}")
-    with path.open("rb") as file:  # a missing file is said as such, whatever the importer would make of it
-        provenance = {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    # A missing file is said as such, whatever the importer would make of it.
+    provenance = {"file": path.name, "sha256": file_digest(path)}
     if kind == "elsewhere":
         return _from_program_file(path)
     if kind == "onnx":

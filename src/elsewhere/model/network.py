@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.cache import find_or_build
 from elsewhere.compiler.ir.graph import Graph
-from elsewhere.compiler.targets.cpu.jit import Library
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import Machine, describe
 from elsewhere.compiler.targets.cpu.program import Program
 from elsewhere.compiler.targets.cpu.runtime import Network

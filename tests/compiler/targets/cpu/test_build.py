@@ -10,7 +10,7 @@ import pytest
 from elsewhere.compiler.ir import Builder, Graph
 from elsewhere.compiler.targets.cpu import machine as machines
 from elsewhere.compiler.targets.cpu.build import PRECISIONS, build, observe, prepare
-from elsewhere.compiler.targets.cpu.jit import Library
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import LEVELS, VARIABLE, best_level, describe
 from elsewhere.compiler.targets.cpu.runtime import Network
 

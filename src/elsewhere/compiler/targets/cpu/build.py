@@ -20,12 +20,11 @@ from elsewhere.compiler.passes.precision import Report, calibrate, combine, quan
 from elsewhere.compiler.passes.storage import store_narrow
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.plan.layout import lay_out
+from elsewhere.compiler.targets.cpu.assemble import assemble
 from elsewhere.compiler.targets.cpu.lower import lower
 from elsewhere.compiler.targets.cpu.machine import Machine, describe
-from elsewhere.compiler.targets.cpu.program import Program, assemble
+from elsewhere.compiler.targets.cpu.program import PRECISIONS, Program
 from elsewhere.compiler.targets.cpu.runtime import Network
-
-PRECISIONS = ("f32", "bf16", "int8")
 
 Pass = tuple[str, Callable[[Graph], Graph], str]
 """Its name, what it does, and the stage at which the result is legal."""

@@ -1,9 +1,10 @@
-"""LLVM text in, callable machine code out."""
+"""LLVM text in, machine code out."""
 
 from __future__ import annotations
 
 import llvmlite.binding as llvm
 
+from elsewhere.compiler.targets.cpu import objects
 from elsewhere.compiler.targets.cpu.machine import Machine
 
 
@@ -18,7 +19,13 @@ def target_machine(machine: Machine, level: int = 3) -> llvm.TargetMachine:
     llvm.initialize_native_asmprinter()
     triple = llvm.Target.from_triple(llvm.get_process_triple())
     return triple.create_target_machine(
-        cpu=machine.processor, features=machine.features, opt=level, reloc="pic", codemodel="jitdefault", jit=True
+        cpu=machine.processor,
+        features=machine.features,
+        opt=level,
+        reloc="pic",
+        # The small model is what our own loader knows; it is also the shorter code.
+        codemodel="small" if objects.supported() else "jitdefault",
+        jit=True,
     )
 
 
@@ -40,19 +47,3 @@ def optimise(text: str, machine: Machine, *, speed: int = 2, vectorise: bool = F
 def to_object(module: llvm.ModuleRef, machine: Machine) -> bytes:
     """Relocatable object code."""
     return bytes(target_machine(machine).emit_object(module))
-
-
-class Library:
-    """Object code loaded into this process. Addresses are valid as long as this object lives."""
-
-    def __init__(self, code: bytes, machine: Machine) -> None:
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(machine))
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
-
-    def address(self, name: str) -> int:
-        """Where function `name` is. Raises KeyError if it is not in the object."""
-        address = int(self._engine.get_function_address(name))
-        if not address:
-            raise KeyError(name)
-        return address

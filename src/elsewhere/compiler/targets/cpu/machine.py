@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-import llvmlite.binding as llvm
+from elsewhere.compiler import directories
 
 LEVELS = ("avx512", "avx2", "portable")
 """Vector instruction sets that code is generated for; `portable` uses no intrinsic of any processor."""
@@ -37,13 +44,68 @@ class Machine:
 
 
 @cache
-def host_features() -> dict[str, bool]:
+def llvm_identity() -> str:
+    """Which LLVM there is, without loading it: 40 MB that a network found in the cache does not need."""
+    spec = find_spec("llvmlite")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the compiler needs llvmlite: pip install llvmlite", name="llvmlite")
+    root = Path(spec.origin).parent
+    digest = hashlib.sha256((root / "_version.py").read_bytes())
+    for path in sorted((root / "binding").glob("*llvmlite.*")):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _host() -> dict[str, Any]:
+    """LLVM's name for the processor and its features; kept on disk for as long as the processor says the same."""
+    said = _processor_says()
+    name = hashlib.sha256(f"{llvm_identity()} {said}".encode()).hexdigest()
+    path = directories.default_directory() / f"processor-{name[:32]}.json"
+    if said:
+        kept = directories.read_own(path)
+        try:
+            found = json.loads(kept) if kept else {}
+            if found.get("name") == name and isinstance(found["processor"], str):
+                return {"processor": found["processor"], "features": {k: bool(v) for k, v in found["features"].items()}}
+        except (ValueError, KeyError, AttributeError):
+            pass  # damaged: asked and written anew
+    found = _asked()
+    if said:
+        directories.write_whole(path, json.dumps(found | {"name": name}).encode())
+    return found
+
+
+def _asked() -> dict[str, Any]:
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     try:
-        return dict(llvm.get_host_cpu_features())
+        features = dict(llvm.get_host_cpu_features())
     except RuntimeError:  # LLVM cannot tell on some platforms
-        return {}
+        features = {}
+    return {"processor": llvm.get_host_cpu_name(), "features": features}
+
+
+def _processor_says() -> str:
+    """What the kernel tells of the first processor, without what changes from moment to moment; "" if nothing."""
+    if sys.platform != "linux":
+        return ""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    except OSError:
+        return ""
+    stable = [
+        line for line in first.splitlines() if not line.startswith(("cpu MHz", "bogomips", "BogoMIPS", "core id"))
+    ]
+    return platform.machine() + "\n" + "\n".join(stable)
+
+
+def host_features() -> dict[str, bool]:
+    """LLVM's names of features, and whether the processor has each."""
+    features: dict[str, bool] = _host()["features"]
+    return features
 
 
 def describe(level: str | None = None) -> Machine:
@@ -71,7 +133,7 @@ def describe(level: str | None = None) -> Machine:
         registers=32 if wanted == "avx512" or "neon" in have else 16,
         dot_int8=bool(on.get("avx512vnni") if wanted == "avx512" else wanted == "avx2" and on.get("avxvnni")),
         dot_bf16=bool(wanted == "avx512" and on.get("avx512bf16")),
-        processor=llvm.get_host_cpu_name() if wanted == "avx512" else "generic" if wanted == "portable" else "haswell",
+        processor=_host()["processor"] if wanted == "avx512" else "generic" if wanted == "portable" else "haswell",
         features=features,
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from elsewhere.compiler.targets.cpu import jit
 from elsewhere.compiler.targets.cpu.kernels import vectors
 from elsewhere.compiler.targets.cpu.kernels.vectors import I64, POINTER
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import Machine
 
 SIZES = (2**15, 2**18, 2**20, 2**23, 2**26)
@@ -55,7 +56,7 @@ def measure(machine: Machine, threads: int = 1, seconds: float = 0.02) -> Rates:
     pairs = {name: _emit_multiply(module, name, machine) for name in plain}
     _emit_read(module, machine)
     _emit_clock(module)
-    library = jit.Library(jit.to_object(jit.optimise(str(module), machine), machine), machine)
+    library = Library(jit.to_object(jit.optimise(str(module), machine), machine), machine)
     memory = np.zeros(max(SIZES) + 4096, np.uint8)
     start = memory.ctypes.data + -memory.ctypes.data % 64
 
@@ -97,7 +98,7 @@ def _rate(run: Callable[[int, int], object], threads: int, seconds: float) -> fl
     return count * threads / best
 
 
-def _ticks(library: jit.Library) -> float:
+def _ticks(library: Library) -> float:
     clock = _FUNCTION(library.address("clock"))
     before, ticks = time.perf_counter(), clock(None, 0, 0)
     time.sleep(0.02)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.types import convert, numpy_dtype
-from elsewhere.compiler.targets.cpu.jit import Library
-from elsewhere.compiler.targets.cpu.lower import MEMORY, from_memory, to_memory
+from elsewhere.compiler.targets.cpu.formats import MEMORY, from_memory, to_memory
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import Machine
 from elsewhere.compiler.targets.cpu.program import SLACK, SYNC, Port, Program
 

@@ -16,6 +16,7 @@ import pytest
 from elsewhere.compiler.targets.cpu import jit
 from elsewhere.compiler.targets.cpu.kernels.attention import Attention, emit_attention, scratch_bytes, units
 from elsewhere.compiler.targets.cpu.kernels.attention_plan import plan
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import LEVELS, best_level, describe
 from elsewhere.compiler.targets.reference_attention import (
     attention_exact,
@@ -56,7 +57,7 @@ def dense(
 
 
 @cache
-def compiled(spec: Attention, level: str) -> tuple[jit.Library, ctypes._CFuncPtr]:
+def compiled(spec: Attention, level: str) -> tuple[Library, ctypes._CFuncPtr]:
     machine = describe(level)
     module = ir.Module("attention")
     emit_attention(module, "attend", spec, machine)
@@ -65,7 +66,7 @@ def compiled(spec: Attention, level: str) -> tuple[jit.Library, ctypes._CFuncPtr
         line.split()[0] for line in jit.target_machine(machine).emit_assembly(optimised).splitlines()
         if line.split() and "@PLT" in line
     ]  # fmt: skip
-    library = jit.Library(jit.to_object(optimised, machine), machine)
+    library = Library(jit.to_object(optimised, machine), machine)
     pointers = 1 + 2 * len(spec.segments) + (spec.bias_strides is not None) + 2
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * pointers)
     return library, kind(library.address("attend"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elsewhere.compiler.targets.cpu.jit import Library, optimise, to_object
+from elsewhere.compiler.targets.cpu.jit import optimise, to_object
 from elsewhere.compiler.targets.cpu.kernels import vectors as v
 from elsewhere.compiler.targets.cpu.kernels.contract import Contract, cost, emit_contract, split, units
 from elsewhere.compiler.targets.cpu.kernels.packing import (
@@ -25,6 +25,7 @@ from elsewhere.compiler.targets.cpu.kernels.packing import (
     to_bfloat,
 )
 from elsewhere.compiler.targets.cpu.kernels.tiling import tile
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import LEVELS, best_level, describe
 
 HERE = {level: describe(level) for level in LEVELS[LEVELS.index(best_level()) :]}

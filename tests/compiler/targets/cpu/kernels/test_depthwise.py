@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elsewhere.compiler.targets.cpu.jit import Library, optimise, to_object
+from elsewhere.compiler.targets.cpu.jit import optimise, to_object
 from elsewhere.compiler.targets.cpu.kernels import vectors as v
 from elsewhere.compiler.targets.cpu.kernels.depthwise import (
     Depthwise,
@@ -19,6 +19,7 @@ from elsewhere.compiler.targets.cpu.kernels.depthwise import (
     pack_depthwise,
 )
 from elsewhere.compiler.targets.cpu.kernels.packing import to_bfloat
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import LEVELS, best_level, describe
 
 HERE = LEVELS[LEVELS.index(best_level()) :]

@@ -13,6 +13,7 @@ import pytest
 
 from elsewhere.compiler.targets.cpu import jit
 from elsewhere.compiler.targets.cpu.kernels import mathematics
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import LEVELS, Machine, best_level, describe
 
 AVAILABLE = LEVELS[LEVELS.index(best_level()) :]
@@ -47,14 +48,14 @@ def program(emit: Emit, arguments: int, lanes: int, machine: Machine) -> str:
 
 
 @cache
-def compiled(name: str, level: str, lanes: int) -> tuple[jit.Library, Callable[..., np.ndarray], str]:
+def compiled(name: str, level: str, lanes: int) -> tuple[Library, Callable[..., np.ndarray], str]:
     machine = describe(level)
     binary = name in mathematics.BINARY
     emit: Emit = (mathematics.BINARY | mathematics.UNARY | SOFTMAX)[name]
     text = program(emit, 2 if binary else 1, lanes, machine)
     module = jit.optimise(text, machine)
     assembly = jit.target_machine(machine).emit_assembly(module)
-    library = jit.Library(jit.to_object(module, machine), machine)
+    library = Library(jit.to_object(module, machine), machine)
     address = library.address("apply")
     call = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (3 if binary else 2))(address)
 

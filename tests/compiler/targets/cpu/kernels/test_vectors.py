@@ -6,8 +6,9 @@ import llvmlite.ir as ir
 import numpy as np
 import pytest
 
-from elsewhere.compiler.targets.cpu.jit import Library, optimise, to_object
+from elsewhere.compiler.targets.cpu.jit import optimise, to_object
 from elsewhere.compiler.targets.cpu.kernels import vectors
+from elsewhere.compiler.targets.cpu.library import Library
 from elsewhere.compiler.targets.cpu.machine import LEVELS, best_level, describe
 
 HERE = LEVELS[LEVELS.index(best_level()) :]

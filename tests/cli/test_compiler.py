@@ -140,7 +140,7 @@ def test_the_projects_own_networks_have_names(tmp_path: Path) -> None:
     [
         (["compile", "model.bin"], "MODEL must be a file that ends in .ew, .onnx, .pt2, or one of world-step"),
         (["compile", "nowhere.onnx"], "there is no file nowhere.onnx"),
-        (["compile", "model.onnx", "--target", "abacus"], "--target must be one of cpu, got 'abacus'"),
+        (["compile", "model.onnx", "--target", "abacus"], "--target must be one of cpu, tsp, got 'abacus'"),
         (["compile", "model.onnx", "--precision", "f8"], "--precision must be one of f32, bf16, int8, got 'f8'"),
         (["compile", "model.onnx", "--precision", "int8"], "--calibration inputs.npz"),
         (["compile", "model.onnx", "--precision", "int8", "--calibration", "nan.npz"], "not finite"),

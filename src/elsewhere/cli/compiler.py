@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elsewhere.cli import models
+from elsewhere.cli.files import check_path, describe, in_words, write_arrays
 from elsewhere.cli.models import by_name, in_background, open_source, progress, read_inputs, read_samples, stoppable
 from elsewhere.cli.report import print_json, user_errors
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 MISTAKES = (ValueError, OSError, ModuleNotFoundError, MemoryError)
 """What a model, its inputs or the disk can be the reason of."""
 
-TARGETS = ("cpu",)
+TARGETS = ("cpu", "tsp")
 
 bench = typer.Typer(help="Measure.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Argument(help=models.HELP, show_default=False)]
-Precision = Annotated[str, typer.Option(help="f32, bf16 or int8; a .ew file has its own.", show_default="f32")]
+Precision = Annotated[
+    str, typer.Option(help="f32, bf16 or int8; f16 or int8 for a tsp; a .ew file has its own.", show_default="f32")
+]
 Calibration = Annotated[
     list[Path] | None, typer.Option("--calibration", help=models.CALIBRATION_HELP, show_default=False)
 ]
@@ -37,9 +40,12 @@ Json = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 def compile_(
     model: Model,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The .ew file.", show_default="MODEL.ew")
+        Path | None, typer.Option("--output", "-o", help="The .ew file, or .tsp.", show_default="MODEL.ew")
     ] = None,
-    target: Annotated[str, typer.Option(help="What to compile for: cpu.")] = "cpu",
+    target: Annotated[str, typer.Option(help="What to compile for: cpu, or tsp.")] = "cpu",
+    machine: Annotated[
+        str, typer.Option(help="With --target tsp: groqchip1, lp30-public or a .toml file.", show_default="groqchip1")
+    ] = "",
     precision: Precision = "",
     calibration: Calibration = None,
     report: Annotated[Path | None, typer.Option(help="Also write a page (.html) with pictures of all of it.")] = None,
@@ -48,6 +54,8 @@ def compile_(
 ) -> None:
     """Compile MODEL to a file that runs without torch or ONNX, and keep its machine code for this processor.
 
+    --target tsp makes a program for a tensor streaming processor instead, which `elsewhere tsp run` executes.
+
     Examples:
 
     elsewhere compile model.onnx -o model.ew --report model.html
@@ -55,17 +63,36 @@ def compile_(
     elsewhere compile model.onnx --precision int8 --calibration a.npz --calibration b.npz
 
     elsewhere compile world-step --precision bf16 -o step.ew
+
+    elsewhere compile model.onnx --target tsp -o model.tsp --report model.html
     """
     start = time.perf_counter()
     with user_errors(MISTAKES):
         if target not in TARGETS:
             raise ValueError(f"--target must be one of {', '.join(TARGETS)}, got {target!r}")
+        if machine and target != "tsp":
+            raise ValueError(f"--machine goes with --target tsp, not with {target}")
+    if target == "tsp":
+        from elsewhere.cli.tsp import compile_for_chip
+
+        compile_for_chip(
+            model,
+            output,
+            machine=machine or "groqchip1",
+            precision=precision,
+            calibration=calibration or [],
+            report=report,
+            size=size,
+            json_=json_,
+        )
+        return
+    with user_errors(MISTAKES):
         output = output or Path(f"{Path(model).stem}.ew")
         if Path(model).absolute() == output.absolute():
             raise ValueError(f"--output would overwrite {model}; give another name")
-        _check_path(output, ".ew")
+        check_path(output, ".ew")
         if report is not None:
-            _check_path(report, ".html")
+            check_path(report, ".html")
     with stoppable("Stopped. Nothing was written."), user_errors(MISTAKES), progress(json_) as say:
         from elsewhere.compiler import freeze as freezing
         from elsewhere.compiler.cache import find_or_build
@@ -131,14 +158,10 @@ def run(
 
     Example: elsewhere run model.ew --input x.npz -o y.npz
     """
-    import hashlib
-
     with user_errors(MISTAKES):
         if output is not None:
-            _check_path(output, ".npz")
+            check_path(output, ".npz")
     with stoppable("Stopped. Nothing was written."), user_errors(MISTAKES), progress(json_) as say:
-        import numpy as np
-
         from elsewhere.compiler.compiled import compile_graph
 
         say("reading")
@@ -155,30 +178,14 @@ def run(
         outputs = {name: compiled.network.read(name) for name in compiled.output_names}
         compiled.close()
         if output is not None:
-            _write_arrays(output, outputs)
-    rows: list[dict[str, Any]] = []
-    for name, array in outputs.items():
-        wide = array.astype(np.float64)
-        rows.append(
-            {
-                "name": name,
-                "shape": list(array.shape),
-                "dtype": array.dtype.name,
-                "mean": float(wide.mean()) if array.size else 0.0,
-                "least": float(wide.min()) if array.size else 0.0,
-                "most": float(wide.max()) if array.size else 0.0,
-                "sha256": hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest(),
-            }
-        )
+            write_arrays(output, outputs)
+    rows = [describe(name, array) for name, array in outputs.items()]
     if json_:
         said = {"outputs": rows, "milliseconds": round(1e3 * seconds, 3), "from_cache": compiled.from_cache}
         print_json(said | {"file": None if output is None else str(output)})
         return
     for row in rows:
-        shape = "×".join(map(str, row["shape"])) or "1"
-        typer.echo(
-            f"{row['name']}: {row['dtype']} {shape}, {row['least']:.5g} … {row['most']:.5g}, mean {row['mean']:.5g}"
-        )
+        typer.echo(in_words(row))
     typer.echo(f"{1e3 * seconds:.2f} ms" + ("" if output is None else f", written to {output}"))
 
 
@@ -300,26 +307,3 @@ def _inspected(frozen: Frozen, threads: tuple[int, ...], runs: int | None, say: 
     from elsewhere.compiler.report.inspection import inspect
 
     return inspect(frozen.source, threads=threads, runs=runs, say=say)
-
-
-def _check_path(path: Path, suffix: str) -> None:
-    if path.suffix.lower() != suffix:
-        raise ValueError(f"{path} must end in {suffix}")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"the folder {path.parent} does not exist")
-
-
-def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    """All or nothing."""
-    import os
-
-    import numpy as np
-
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, **arrays)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -39,11 +39,16 @@ def complain(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def note(message: str) -> None:
+    """What is worth knowing, beside a result."""
+    typer.secho("note: ", fg="yellow", bold=True, nl=False, err=True)
+    typer.echo(message, err=True)
+
+
 def warn_unknown(unknown: tuple[tuple[str, str], ...]) -> None:
     """Says which words were left out of the world, and what is near them."""
     for word, nearest in unknown:
-        typer.secho("note: ", fg="yellow", bold=True, nl=False, err=True)
-        typer.echo(f"{word!r} is not known and was left out; the nearest known is {nearest!r}", err=True)
+        note(f"{word!r} is not known and was left out; the nearest known is {nearest!r}")
 
 
 def print_json(report: Any) -> None:

@@ -6,6 +6,7 @@ executed or unpickled, and every length is checked before it is used.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elsewhere.compiler.targets.tsp.machine import MACHINES, TspMachine
+from elsewhere.compiler.targets.tsp.machine import TspMachine
 from elsewhere.compiler.targets.tsp.program import (
     INSTRUCTION,
     STRIP,
@@ -142,6 +143,7 @@ def save(program: Program) -> bytes:
     meta = {
         "machine": program.machine.name,
         "digest": program.machine.digest(),
+        "description": dataclasses.asdict(program.machine),
         "symbols": program.symbols,
         "states": program.states,
         "facts": program.facts,
@@ -195,14 +197,30 @@ def load(data: bytes, machine: TspMachine | None = None) -> Program:
     try:
         sections = _sections(body)
         meta = json.loads(sections[0])
-        target = machine or MACHINES[meta["machine"]]
+        target = machine or TspMachine(**meta["description"])
         if target.digest() != meta["digest"]:
-            raise ProgramError(f"the program is for another machine ({meta['machine']}), not for {target.name}")
+            raise ProgramError(_another(target, meta))
         return _program(target, meta, sections)
     except ProgramError:
         raise
     except (KeyError, ValueError, TypeError, IndexError, zlib.error, struct.error) as error:
         raise ProgramError(f"the program is damaged: {error}") from error
+
+
+def _another(machine: TspMachine, meta: dict[str, Any]) -> str:
+    """Says in which values two machines differ: their names may be the same."""
+    given = meta["description"]
+    differs = [
+        f"{f.name} is {given.get(f.name)!r} there and {getattr(machine, f.name)!r} here"
+        for f in dataclasses.fields(machine)
+        if f.name != "name" and given.get(f.name) != getattr(machine, f.name)
+    ]
+    more = f", and {len(differs) - 3} more" if len(differs) > 3 else ""
+    return (
+        f"the program is for another machine: it was made for {meta['machine']}, not for {machine.name}"
+        + (f" ({'; '.join(differs[:3])}{more})" if differs else "")
+        + "; compile the model again for this one"
+    )
 
 
 def _sections(body: bytes) -> list[bytes]:

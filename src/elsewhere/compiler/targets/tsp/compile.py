@@ -20,6 +20,7 @@ from elsewhere.compiler.targets.tsp.machine import GROQCHIP1, TspMachine
 from elsewhere.compiler.targets.tsp.prepare import prepare
 from elsewhere.compiler.targets.tsp.program import Program
 from elsewhere.compiler.targets.tsp.scheduler.build import schedule
+from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError
 
 Array = NDArray[Any]
 PRECISIONS = ("f16", "int8")
@@ -52,9 +53,21 @@ def compile_tsp(
         graph = narrow(graph, samples)
     start = perf_counter()
     prepared = prepare(graph)
+    _room(prepared, machine)
     program = schedule(prepared, machine)
     seconds = perf_counter() - start
     return TspCompiled(program=program, graph=prepared, seconds=seconds)
+
+
+def _room(graph: Graph, machine: TspMachine) -> None:
+    """Weights that cannot fit are told before the work of scheduling begins."""
+    held = sum(a.nbytes // (2 if a.dtype.itemsize > 2 else 1) for a in graph.constants.values())
+    if held > machine.memory_bytes:
+        raise ScheduleError(
+            f"the model does not fit one {machine.name}: its weights alone take {held / 2**20:,.1f} MiB of "
+            f"{machine.memory_bytes / 2**20:,.1f} MiB, {(held - machine.memory_bytes) / 2**20:,.1f} MiB too much, "
+            f"which {-(-held // machine.memory_bytes)} chips would hold"
+        )
 
 
 def narrow(graph: Graph, samples: Sequence[Mapping[str, Array]]) -> Graph:

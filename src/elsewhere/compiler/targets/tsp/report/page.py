@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.compiler.targets.tsp.program import Op, Program, Queues
+from elsewhere.compiler.targets.tsp.report.account import Report
 
 Array = NDArray[Any]
 BINS = 1200
@@ -127,8 +128,9 @@ def streams(program: Program) -> list[float]:
     return [round(float(x), 2) for x in total]
 
 
-def page(program: Program, title: str) -> str:
+def page(report: Report, title: str) -> str:
     """The whole page."""
+    program = report.program
     data = {
         "cycles": program.cycles,
         "clock": program.machine.clock_hz,

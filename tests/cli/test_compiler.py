@@ -113,6 +113,10 @@ def test_torch_programs_are_taken(tmp_path: Path) -> None:
     result = call("run", tmp_path / "program.pt2", "--input", tmp_path / "x.npz", "-o", out)
     assert result.exit_code == 0, result.output
     np.testing.assert_allclose(np.load(out)["output"], module(x).detach().numpy(), atol=1e-6)
+    chip, out = tmp_path / "program.tsp", tmp_path / "z.npz"
+    assert call("compile", tmp_path / "program.pt2", "--target", "tsp", "-o", chip).exit_code == 0
+    assert call("tsp", "run", chip, "--input", tmp_path / "x.npz", "-o", out).exit_code == 0
+    np.testing.assert_allclose(np.load(out)["output"], module(x).detach().numpy(), atol=0.01)
 
 
 def test_bench_prints_times_and_kernels(model: Path) -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 from typer.testing import CliRunner, Result
 
 from elsewhere.cli.app import app
@@ -100,20 +98,13 @@ def test_int8_is_calibrated_or_says_that_it_is_not(model: Path, inputs: Path, tm
     assert "drawn from a seed" in drawn.stderr
 
 
-def test_saved_programs_and_torch_programs_are_taken(model: Path, inputs: Path, tmp_path: Path) -> None:
+def test_saved_programs_are_taken(model: Path, inputs: Path, tmp_path: Path) -> None:
     frozen = tmp_path / "model.ew"
     flags = ("--precision", "int8", "--calibration", inputs)
     assert call("compile", model, "-o", frozen, *flags).exit_code == 0
     result = call("compile", frozen, "--target", "tsp", "-o", tmp_path / "a.tsp", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["precision"] == "int8"
-    module, x = nn.Linear(8, 3).eval(), torch.randn(2, 8)
-    torch.export.save(torch.export.export(module, (x,)), tmp_path / "program.pt2")
-    np.savez(tmp_path / "t.npz", x.numpy())
-    made, out = tmp_path / "b.tsp", tmp_path / "t_out.npz"
-    assert call("compile", tmp_path / "program.pt2", "--target", "tsp", "-o", made).exit_code == 0
-    assert call("tsp", "run", made, "--input", tmp_path / "t.npz", "-o", out).exit_code == 0
-    np.testing.assert_allclose(np.load(out)["output"], module(x).detach().numpy(), atol=0.01)
 
 
 def test_a_machine_of_ones_own_travels_with_its_program(model: Path, tmp_path: Path) -> None:

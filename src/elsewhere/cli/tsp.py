@@ -22,6 +22,7 @@ from elsewhere.cli.models import (
     stoppable,
 )
 from elsewhere.cli.report import note, print_json, user_errors
+from elsewhere.cli.tsp_decode import decode
 
 if TYPE_CHECKING:
     from elsewhere.compiler.sources import Source
@@ -31,6 +32,7 @@ MISTAKES = (ValueError, OSError, ModuleNotFoundError, MemoryError)
 """What a model, a program, its inputs or the disk can be the reason of."""
 
 app = typer.Typer(help="A tensor streaming processor, simulated to the cycle and the bit.", no_args_is_help=True)
+app.command()(decode)
 
 MachineOption = Annotated[str, typer.Option(help="groqchip1, lp30-public, or a .toml file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

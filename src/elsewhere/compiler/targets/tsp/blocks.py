@@ -6,15 +6,23 @@ Weights are int8 with a scale per column, drawn from a seed (their values do not
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.targets.tsp.shapes import Transformer
 
+Array = NDArray[Any]
+LANES = 320
+"""Columns that heads' values may share; a wider row would only be cut again."""
 
-class _Block:
+
+class Block:
+    """Parts of a block on one builder; weights are drawn from `seed`."""
+
     def __init__(self, seed: int) -> None:
         self.b = Builder()
         self.random = np.random.Generator(np.random.Philox(seed))
@@ -35,8 +43,12 @@ class _Block:
 
     def linear(self, q: int, columns: int) -> int:
         """int8 rows times int8 weights, scaled to about the size of its operand."""
-        b, inner = self.b, self.b.shape(q)[-1]
-        data = self.random.integers(-127, 128, (inner, columns), np.int8)
+        inner = self.b.shape(q)[-1]
+        return self.product(q, self.random.integers(-127, 128, (inner, columns), np.int8))
+
+    def product(self, q: int, data: Array) -> int:
+        """As `linear`, with weights (inner, columns) that are there already."""
+        b, (inner, columns) = self.b, data.shape
         product = b.cast(b.matmul(q, b.constant(data, "i8")), "f32")
         scale = b.constant(np.full((1, columns), 1.0 / (32.0 * 73.0 * math.sqrt(inner))), "f32")
         return b.binary("mul", product, b.spread(scale, b.shape(product)))
@@ -67,7 +79,7 @@ def decoder_block(
 
     Of `share` chips, one chip's heads and columns; its outputs are partial sums where share > 1.
     """
-    block = _Block(seed)
+    block = Block(seed)
     b = block.b
     heads = max(1, shape.heads // share)
     kv = max(1, shape.key_value_heads // share)
@@ -78,13 +90,15 @@ def decoder_block(
     mask = b.input("mask", "f32", (1, rows, context))
     for layer in range(layers):
         b.place = f"layers.{layer}"
-        x = _layer(block, shape, x, position, (cosine, sine), mask, (heads, kv, shape.hidden // share, context), layer)
+        x = attend_and_feed(
+            block, shape, x, position, (cosine, sine), mask, (heads, kv, shape.hidden // share, context), layer
+        )
     b.output("y", x)
     return b.graph()
 
 
-def _layer(
-    block: _Block,
+def attend_and_feed(
+    block: Block,
     shape: Transformer,
     x: int,
     position: int,
@@ -93,6 +107,7 @@ def _layer(
     sizes: tuple[int, int, int, int],
     layer: int,
 ) -> int:
+    """One block: x (rows, width) → the same, with its cache. `sizes` are heads, kv heads, hidden and context."""
     b = block.b
     heads, kv, hidden, context = sizes
     rows, head = b.shape(x)[0], shape.head
@@ -100,9 +115,10 @@ def _layer(
     joint = block.linear(q8, (heads + 2 * kv) * head)
     q = block.rope(block.heads(b.narrow(joint, 1, 0, heads * head), heads), angles)
     k = block.rope(block.heads(b.narrow(joint, 1, heads * head, (heads + kv) * head), kv), angles)
-    v = block.heads(b.narrow(joint, 1, (heads + kv) * head, (heads + 2 * kv) * head), kv)
+    bundle = bundle_of(kv, head)
+    v = block.heads(b.narrow(joint, 1, (heads + kv) * head, (heads + 2 * kv) * head), kv // bundle)
     keys = b.input(f"keys.{layer}", "f16", (kv, head, context))  # keys lie turned, as weights want them
-    values = b.input(f"values.{layer}", "f16", (kv, context, head))
+    values = b.input(f"values.{layer}", "f16", (kv // bundle, context, bundle * head))
     keys = b.add("update", (keys, b.cast(b.transpose(k, (0, 2, 1)), "f16"), position), axis=2)
     values = b.add("update", (values, b.cast(v, "f16"), position), axis=1)
     b.state(f"keys.{layer}", keys)
@@ -111,13 +127,26 @@ def _layer(
     scores = b.matmul(b.cast(b.binary("mul", grouped, b.like(head**-0.5, grouped)), "f16"), keys)
     scores = b.reshape(scores, (heads, rows, context))
     shares = block.softmax(b.binary("add", scores, b.spread(mask, b.shape(scores))))
-    mixed = b.matmul(b.cast(b.reshape(shares, (kv, heads // kv * rows, context)), "f16"), values)
+    mixed = b.matmul(b.cast(b.reshape(shares, (kv // bundle, bundle * heads // kv * rows, context)), "f16"), values)
+    mixed = _own_columns(b, mixed, bundle, head)
     merged = b.reshape(b.transpose(b.reshape(mixed, (heads, rows, head)), (1, 0, 2)), (rows, heads * head))
     x = b.binary("add", x, block.linear(block.narrow(merged), shape.width))
     q8 = block.narrow(block.norm(x))
     gate, up = block.linear(q8, hidden), block.linear(q8, hidden)
     inner = b.binary("mul", b.binary("mul", gate, b.unary("sigmoid", gate)), up)
     return b.binary("add", x, block.linear(block.narrow(inner), shape.width))
+
+
+def bundle_of(kv: int, head: int) -> int:
+    """How many heads' values share a row of lanes: a row of one narrow head would leave most lanes empty."""
+    return max(n for n in range(1, kv + 1) if kv % n == 0 and (n == 1 or n * head <= LANES))
+
+
+def _own_columns(b: Builder, mixed: int, bundle: int, head: int) -> int:
+    """(bundles, bundle·rows, bundle·head) → (bundles, bundle·rows, head): of each head's rows its own columns."""
+    rows = b.shape(mixed)[1] // bundle
+    parts = [b.narrow(b.narrow(mixed, 1, i * rows, (i + 1) * rows), 2, i * head, (i + 1) * head) for i in range(bundle)]
+    return b.concatenate(parts, 1)
 
 
 def decoder_inputs(
@@ -138,5 +167,6 @@ def decoder_inputs(
     kv = kv or shape.key_value_heads
     for layer in range(layers):
         made[f"keys.{layer}"] = np.zeros((kv, shape.head, context), np.float16)
-        made[f"values.{layer}"] = np.zeros((kv, context, shape.head), np.float16)
+        bundle = bundle_of(kv, shape.head)
+        made[f"values.{layer}"] = np.zeros((kv // bundle, context, bundle * shape.head), np.float16)
     return made

@@ -146,7 +146,7 @@ class BurstSimulator:
 
     def _from_alu(self, step: Step, starts: list[int], others: list[Step], delay: int) -> list[Source]:
         at = bisect_left(starts, step.issue - delay)
-        for other in others[max(0, at - 2) : at]:
+        for other in others[max(0, at - self.machine.vector_function - 1) : at]:
             start = step.issue - delay - other.latency - other.issue
             if start >= 0 and start + step.count <= other.count:
                 return [(0, step.count, other.index, start, 0)]

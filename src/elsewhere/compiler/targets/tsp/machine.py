@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -68,6 +69,8 @@ class TspMachine:
     switch_to_matrix: int = _known(9, "hops", CARDS)
     matrix_to_vector: int = _known(19, "hops", CARDS)
 
+    link_queues: int = _known(3, "instruction queues a hemisphere for links: what 144 leave", DERIVED)
+    link_buffer: int = _known(64, "packets that may wait at a link", ASSUMED)
     links_in_node: int = _known(7, "links", ISCA22, 0)
     links_global: int = _known(4, "links", ISCA22, 0)
     link_bits_per_second: float = _known(100e9, "bit/s", ISCA22)
@@ -152,6 +155,19 @@ class TspMachine:
     def packet_cycles(self) -> float:
         """Cycles that one vector occupies a link."""
         return self.packet_bytes * 8 / self.link_bits_per_second * self.clock_hz
+
+    @property
+    def packet_time(self) -> int:
+        """Whole cycles that one vector occupies a link."""
+        return math.ceil(self.packet_cycles)
+
+    @property
+    def links(self) -> int:
+        return self.links_in_node + self.links_global
+
+    def link_side(self, link: int) -> int:
+        """The hemisphere at whose switch unit a link ends (assumed): links in turn, west first."""
+        return link % 2
 
     @property
     def largest_system(self) -> int:

@@ -23,8 +23,8 @@ from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.rows import gather, update
 from elsewhere.compiler.targets.tsp.widen import widen
 
-BANK_ROWS = 4096
-"""Rows of a table that one instruction can choose from."""
+BANK_ROWS = 2048
+"""Rows of a table that one instruction chooses from: half a bank, so that long tables find room beside other values."""
 
 
 def prepare(graph: Graph) -> Graph:

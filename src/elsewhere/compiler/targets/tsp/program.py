@@ -40,6 +40,8 @@ class Op(IntEnum):
     INSTALL = 11  # a = plane, 1 if f16 (IW)
     ACTIVATE = 12  # a = plane, first lane, lanes' end, 1 if f16: rows times installed weights (ABC)
     ACCUMULATE = 13  # a = plane, first accumulator row, 1 if added to what is there, 1 if sent out (ACC)
+    SEND = 14  # a = links, a bit each: a vector leaves as a packet on each of them; count is 1
+    RECEIVE = 15  # a = link: the packet that came first and waits there becomes a vector on a stream; count is 1
 
 
 class Kind(IntEnum):
@@ -157,9 +159,13 @@ class Queues:
         each = first["transpose"] + m.transposers
         return m.slices + m.alus + 3 * m.planes + hemisphere * each + first[unit] + index
 
+    def link(self, hemisphere: int, index: int) -> int:
+        m = self.machine
+        return self.switch(1, "transpose", m.transposers - 1) + 1 + hemisphere * m.link_queues + index
+
     @property
     def count(self) -> int:
-        return self.switch(1, "transpose", self.machine.transposers - 1) + 1
+        return self.link(1, self.machine.link_queues - 1) + 1
 
     def name(self, queue: int) -> str:
         m = self.machine
@@ -170,6 +176,9 @@ class Queues:
         if queue < self.switch(0, "shift", 0):
             plane, part = divmod(queue - m.slices - m.alus, 3)
             return f"mxm{plane}.{('load', 'abc', 'acc')[part]}"
+        if queue >= self.link(0, 0):
+            side, index = divmod(queue - self.link(0, 0), m.link_queues)
+            return f"{'we'[side]}c2c{index}"
         each = self.switch(1, "shift", 0) - self.switch(0, "shift", 0)
         side, index = divmod(queue - self.switch(0, "shift", 0), each)
         for unit in ("transpose", "distribute", "permute", "shift"):
@@ -186,6 +195,8 @@ def hemisphere_of(machine: TspMachine, queue: int) -> int:
     queues = Queues(machine)
     if queue < queues.switch(0, "shift", 0):
         return (queue - machine.slices - machine.alus) // 3 // machine.planes_per_hemisphere
+    if queue >= queues.link(0, 0):
+        return (queue - queues.link(0, 0)) // machine.link_queues
     return int(queue >= queues.switch(1, "shift", 0))
 
 
@@ -265,6 +276,8 @@ SEALED = {
     Op.INSTALL: (1,),
     Op.ACTIVATE: (1, 2, 3),
     Op.ACCUMULATE: (2, 3),
+    Op.SEND: (0,),
+    Op.RECEIVE: (0,),
 }
 """Arguments that say what an instruction computes, not when or where."""
 

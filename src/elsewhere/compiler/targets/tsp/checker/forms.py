@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from elsewhere.compiler.targets.tsp.checker.view import BYTES, CHAIN, MATRIX, MEMORY, NUMBER, STREAM, WESTWARD, View
+from elsewhere.compiler.targets.tsp.checker.view import (
+    BYTES,
+    CHAIN,
+    LINKS,
+    MATRIX,
+    MEMORY,
+    NUMBER,
+    STREAM,
+    WESTWARD,
+    View,
+)
 from elsewhere.compiler.targets.tsp.program import FUNCTIONS, Op, operations
 
 LONGEST = 1 << 22
@@ -56,6 +66,17 @@ def _queues(view: View) -> None:
     for number, name in enumerate((Op.SHIFT, Op.PERMUTE, Op.DISTRIBUTE, Op.TRANSPOSE)):
         mine = inside & (unit >= ends[number]) & (unit < ends[number + 1])
         view.all((op != name) | mine, "queue", "not a unit of its kind")
+    first = start + 2 * each
+    packets = np.isin(op, LINKS)
+    inside = (queue >= first) & (queue < first + 2 * m.link_queues)
+    view.all(packets == inside, "queue", "the links' queues are for packets")
+    view.all(~packets | (view.count == 1), "packet", "is one vector")
+    links = m.links_in_node + m.links_global
+    mask = np.where(op == Op.SEND, a[:, 0], 1 << np.clip(a[:, 0], 0, 62))
+    view.all(~packets | ((a[:, 0] >= 0) & (mask > 0) & (mask < 1 << links)), "link", "there are not so many")
+    # Links end at the two hemispheres in turn, the first one west.
+    wrong = np.where((queue - first) // m.link_queues > 0, 0x5555, 0xAAAA)
+    view.all(~packets | (mask & wrong == 0), "queue", "a link of the other hemisphere")
 
 
 def _operands(view: View) -> None:
@@ -69,7 +90,7 @@ def _operands(view: View) -> None:
     for name, number in (("select", 3), ("cast", 1), ("move", 1)):
         arity[FUNCTIONS.index(name)] = number
     wanted = np.ones(len(op), np.int64)
-    wanted[np.isin(op, [Op.READ, Op.INSTALL, Op.ACCUMULATE])] = 0
+    wanted[np.isin(op, [Op.READ, Op.INSTALL, Op.ACCUMULATE, Op.RECEIVE])] = 0
     wanted[op == Op.SCATTER] = 2
     wanted = np.where(op == Op.ALU, arity[np.clip(function, 0, len(FUNCTIONS) - 1)], wanted)
     position = np.arange(kinds.shape[1])
@@ -90,8 +111,8 @@ def _operands(view: View) -> None:
     inside = (outs < 0) | ((outs % WESTWARD + widths <= m.streams) & (outs < 2 * WESTWARD))
     view.all(inside.all(axis=1), "stream", "there are not so many streams")
     sent = (outs >= 0).sum(axis=1)
-    leaves = np.isin(op, [Op.READ, Op.GATHER, Op.SHIFT, Op.PERMUTE, Op.DISTRIBUTE, Op.TRANSPOSE])
-    none = np.isin(op, [Op.WRITE, Op.SCATTER, Op.LOAD, Op.INSTALL, Op.ACTIVATE])
+    leaves = np.isin(op, [Op.READ, Op.GATHER, Op.SHIFT, Op.PERMUTE, Op.DISTRIBUTE, Op.TRANSPOSE, Op.RECEIVE])
+    none = np.isin(op, [Op.WRITE, Op.SCATTER, Op.LOAD, Op.INSTALL, Op.ACTIVATE, Op.SEND])
     view.all(~leaves | (sent == 1), "result", "must leave on one stream")
     view.all(~none | (sent == 0), "result", "the operation has none")
     view.all((op != Op.ACCUMULATE) | (sent == np.where(view.a[:, 3] != 0, 1, 0)), "result", "is sent or is not")

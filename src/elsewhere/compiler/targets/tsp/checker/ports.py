@@ -24,7 +24,19 @@ def check_ports(view: View) -> None:
     # A unit that has slow and fast functions must not give two results in one cycle.
     alu = op == Op.ALU
     view.disjoint(view.queue[alu], (issue + view.delay)[alu], count[alu], everyone[alu], "result")
+    _links(view)
     _planes(view)
+
+
+def _links(view: View) -> None:
+    """A packet has its link to itself for as long as its bytes take, on either end."""
+    m = view.machine
+    wire = int(-(-m.packet_bytes * 8 * m.clock_hz // m.link_bits_per_second))
+    for link in range(m.links_in_node + m.links_global):
+        out = np.flatnonzero((view.op == Op.SEND) & (view.a[:, 0] >> link & 1 == 1))
+        in_ = np.flatnonzero((view.op == Op.RECEIVE) & (view.a[:, 0] == link))
+        for mine, rule in ((out, "link"), (in_, "link in")):
+            view.disjoint(np.full(len(mine), link), view.issue[mine], np.full(len(mine), wire), mine, rule)
 
 
 def _planes(view: View) -> None:

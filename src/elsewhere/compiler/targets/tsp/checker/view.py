@@ -15,6 +15,7 @@ BYTES = np.array([1, 2, 4, 4])
 """Bytes of i8, f16, i32 and f32."""
 MEMORY = (Op.READ, Op.WRITE, Op.GATHER, Op.SCATTER)
 SWITCH = (Op.SHIFT, Op.PERMUTE, Op.DISTRIBUTE, Op.TRANSPOSE)
+LINKS = (Op.SEND, Op.RECEIVE)
 MATRIX = (Op.LOAD, Op.INSTALL, Op.ACTIVATE, Op.ACCUMULATE)
 STREAM, CHAIN, NUMBER = 1, 2, 3
 WESTWARD = 256
@@ -87,6 +88,8 @@ class View:
         place[matrix] = (side * (edge + m.switch_to_matrix))[matrix]
         each = m.shifters + m.permutors + m.distributors + m.transposers
         place[queue >= switch] = np.where((queue - switch) // each > 0, edge + 1, -edge - 1)[queue >= switch]
+        link = switch + 2 * each
+        place[queue >= link] = np.where((queue - link) // m.link_queues > 0, edge + 1, -edge - 1)[queue >= link]
         out = place.copy()
         out[self.op == Op.ACCUMULATE] = (side * m.matrix_to_vector)[self.op == Op.ACCUMULATE]
         self.place, self.place_out = place, out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,13 @@ class Build:
     # -- the walk -----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        for _ in self.walk():
+            pass
+
+    def walk(self) -> Iterator[int]:
+        """Every node in order; each is told before it is scheduled, so that several chips can keep step."""
         for number, node in enumerate(self.graph.nodes):
+            yield number
             self.context.at(node.place)
             if node.op == "constant" or number in self.inside or number in self.products:
                 continue
@@ -155,7 +162,8 @@ class Build:
         columns = type_.shape[-1] if type_.shape else 1
         if 1 < columns <= FEW and len(type_.shape) > 2:
             columns *= type_.shape[-2]
-        stored = self.context.storage.store(type_.dtype, type_.size // columns, columns, BOTH)
+        stays = any(n == node.attributes["name"] for n, _ in self.graph.states)
+        stored = self.context.storage.store(type_.dtype, type_.size // columns, columns, BOTH, fixed=stays)
         for copy in stored.copies:
             copy.ready[:] = 0
         for strip in stored.strips():

@@ -280,6 +280,14 @@ class Context:
     def alu_options(self) -> Sequence[tuple[Any, ...]]:
         return self.machinery.__dict__.setdefault("alu_cache", [(("alu", i),) for i in range(self.machine.alus)])  # type: ignore[no-any-return]
 
+    def link_options(self, hemisphere: int) -> Sequence[tuple[Any, ...]]:
+        """The queues of a hemisphere's links."""
+        cache = self.machinery.__dict__.setdefault("unit_cache", {})
+        key = ("link queues", hemisphere)
+        if key not in cache:
+            cache[key] = [(("queue", self.queues.link(hemisphere, i)),) for i in range(self.machine.link_queues)]
+        return cache[key]  # type: ignore[no-any-return]
+
     def unit_options(self, unit: str, hemisphere: int, count: int) -> Sequence[tuple[Any, ...]]:
         cache = self.machinery.__dict__.setdefault("unit_cache", {})
         key = (unit, hemisphere)

@@ -25,7 +25,7 @@ def table(context: Context, dtype: str, rows: int, columns: int, data: np.ndarra
     tiles = 1 if columns == 1 else -(-columns // machine.lanes)
     strips: list[list[list[Strip]]] = []
     for tile in range(tiles):
-        first = _group(context, side)
+        first = _group(context, side, WIDTH[dtype], data is not None)
         planes = []
         for byte in range(WIDTH[dtype]):
             piece = None if data is None else data[tile, byte]
@@ -42,13 +42,13 @@ def table(context: Context, dtype: str, rows: int, columns: int, data: np.ndarra
     return made
 
 
-def _group(context: Context, side: int) -> int:
-    """The first slice of the emptiest place of a hemisphere."""
+def _group(context: Context, side: int, width: int, fixed: bool) -> int:
+    """The first of `width` neighbouring slices at one place of a hemisphere, the emptiest ones."""
     machine = context.machine
     per, step = machine.slices_per_hemisphere, machine.slices_per_hop
-    load = context.storage.load.min(axis=1)[side * per : (side + 1) * per]
-    groups = [int(load[i : i + step].max()) for i in range(0, per - step + 1, step)]
-    return side * per + int(np.argmin(groups)) * step
+    load = (context.storage.fixed if fixed else context.storage.load).sum(axis=1)[side * per : (side + 1) * per]
+    starts = [i for i in range(per - width + 1) if i // step == (i + width - 1) // step]
+    return side * per + min(starts, key=lambda i: (int(load[i : i + width].max()), i))
 
 
 def gather_rows(context: Context, data: Stored, index: Tile, shape: tuple[int, ...]) -> Stored:

@@ -168,7 +168,7 @@ class Product:
                     rows[byte * per + stream].append(padded[byte, stream::per])
             spans[s, t] = (at, count)
             at += count
-        slices = context.storage.slices(side, per * width)
+        slices = context.storage.slices(side, per * width, fixed=True)
         strips = [
             context.storage.strip(slice_, at, np.concatenate(r), byte=stream)
             for stream, (slice_, r) in enumerate(zip(slices, rows, strict=True))

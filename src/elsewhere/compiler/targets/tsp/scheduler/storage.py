@@ -93,27 +93,38 @@ class Storage:
         self.bases: list[int] = []
         self.elements = 0
         self.load = np.zeros((machine.slices, machine.banks_per_slice), np.int64)
+        self.fixed = np.zeros_like(self.load)
+        """Rows of what stays for the next run. It must fit all at once, so it is spread without regard to the rest."""
         self.turn = [0, 0]
 
     def strip(
-        self, slice_: int, rows: int, data: Array | None = None, dtype: str = "i8", byte: int = 0, lanes: int = 0
+        self,
+        slice_: int,
+        rows: int,
+        data: Array | None = None,
+        dtype: str = "i8",
+        byte: int = 0,
+        lanes: int = 0,
+        fixed: bool = False,
     ) -> Strip:
         """Rows of one byte of a type, of which `lanes` mean something (0: all)."""
-        bank = int(np.argmin(self.load[slice_]))
+        stays = fixed or data is not None
+        bank = int(np.argmin((self.fixed if stays else self.load)[slice_]))
         self.load[slice_, bank] += rows
+        self.fixed[slice_, bank] += rows * stays
         made = Strip(
             len(self.strips), slice_, bank, rows, 1 << 40, -1, -1, data, dtype, byte, lanes or self.machine.lanes
         )
         self.strips.append(made)
         return made
 
-    def slices(self, hemisphere: int, count: int, avoid: Sequence[int] = ()) -> list[int]:
-        """Different slices of a hemisphere, the emptiest of those whose turn it is."""
+    def slices(self, hemisphere: int, count: int, avoid: Sequence[int] = (), fixed: bool = False) -> list[int]:
+        """Different slices of a hemisphere, the emptiest of those whose turn it is; `fixed` for what stays."""
         per = self.machine.slices_per_hemisphere
         start = self.turn[hemisphere]
         ring = [hemisphere * per + (start + i) % per for i in range(per)]
         ring = [s for s in ring if s not in avoid] or ring
-        room = self.load[ring].min(axis=1) // EVEN
+        room = (self.fixed if fixed else self.load)[ring].min(axis=1) // EVEN
         chosen = [ring[i] for i in np.argsort(room, kind="stable")[:count].tolist()]
         while len(chosen) < count:
             chosen.append(ring[len(chosen) % len(ring)])
@@ -129,9 +140,18 @@ class Storage:
         return int(min(max(64, -(-rows // 8)), self.machine.bank_rows // 4))
 
     def store(
-        self, dtype: str, rows: int, columns: int, hemispheres: Sequence[int], data: Array | None = None, name: str = ""
+        self,
+        dtype: str,
+        rows: int,
+        columns: int,
+        hemispheres: Sequence[int],
+        data: Array | None = None,
+        name: str = "",
+        fixed: bool = False,
     ) -> Stored:
-        """A new value with a copy in each of `hemispheres`. `data` (tiles, bytes, rows, lanes) makes it a constant."""
+        """A new value with a copy in each of `hemispheres`. `data` (tiles, bytes, rows, lanes) makes it a constant;
+        `fixed` is a value that stays for the next run."""
+        fixed = fixed or data is not None
         segment = max(1, self.segment_rows(rows))
         segments = max(1, -(-rows // segment))
         tiles = 1 if columns == 1 else max(1, -(-columns // self.machine.lanes))
@@ -146,7 +166,7 @@ class Storage:
                 if before is not None and count > 1:
                     found = before[1:] + before[:1]  # what is written at once must lie in different slices
                 else:
-                    found = self.slices(side, count, before or ())
+                    found = self.slices(side, count, before or (), fixed)
                 taken[side, tile] = found
                 planes = []
                 for byte in range(WIDTH[dtype]):
@@ -154,7 +174,7 @@ class Storage:
                     for part in range(segments):
                         count = min(segment, rows - part * segment)
                         piece = data[tile, byte, part * segment : part * segment + count] if data is not None else None
-                        strip = self.strip(found[part * WIDTH[dtype] + byte], count, piece, dtype, byte, lanes)
+                        strip = self.strip(found[part * WIDTH[dtype] + byte], count, piece, dtype, byte, lanes, fixed)
                         if data is not None:
                             strip.touch(0, 0)
                         row.append(strip)

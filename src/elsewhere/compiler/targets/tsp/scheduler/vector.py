@@ -58,13 +58,16 @@ class Chain:
         node = self.graph.nodes[value]
         issue = max(self.sources[i][2] for i in node.inputs)
         options = self.context.alu_options()
-        unit = self.flow.choose(options, issue, self.count)
-        ins = tuple(self.operand(i, issue) for i in node.inputs)
         code = FUNCTIONS.index(functions(node))
+        machine = self.context.machine
+        # A fast function behind a slow one would give its result in the same cycle.
+        longer = max(0, latency(machine, Op.ALU, code) - machine.vector_operation)
+        unit = self.flow.choose(options, issue, self.count + longer)
+        ins = tuple(self.operand(i, issue) for i in node.inputs)
         queues = [self.context.queues.alu(i) for i in range(len(options))]
         item = Item(Op.ALU, unit, queues, issue, self.count, (code, 0, 0, 0), ins=ins, dtype=node.type.dtype)
         self.flow.items.append(item)
-        ready = issue + latency(self.context.machine, Op.ALU, code)
+        ready = issue + latency(machine, Op.ALU, code)
         self.sources[value] = (Kind.ALU, unit, ready)
         self.made[value] = (item, ready)
         return item, ready

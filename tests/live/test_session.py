@@ -70,8 +70,9 @@ def test_an_offset_moves_the_camera_in_its_own_axes() -> None:
 
 def test_skipping_leaves_frames_out_and_time_goes_on() -> None:
     running = session()
-    running.frame()
-    assert running.frame(skip=2).tick == 30
+    assert running.frame(skip=2).tick == 0
+    assert running.frame().tick == 30
+    assert running.frame().tick == 40
 
 
 @pytest.mark.parametrize("fps", [24, 25, 60])

@@ -113,17 +113,17 @@ class Session:
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame:
         """The next frame, 1 / fps seconds of the world's time after the last; the first is at tick 0.
 
-        `skip` leaves that many frames out: the world moves on, and nothing is painted. A machine that is too slow
-        once is so again: the frame made ahead is the one that the same skip would give, and where it turns out to
-        be later than what is asked for, it is shown all the same, since a world does not go back.
+        `skip` leaves that many frames out after this one: the world moves on, and nothing is painted. Not before
+        it, because what was calculated ahead would be thrown away, and a frame that is late would make the next
+        one later still.
         """
-        sketch = self._sketched(controls or Controls(), self._index + skip)
+        sketch = self._sketched(controls or Controls())
         self._index = sketch.index
         state, camera = sketch.state, sketch.camera
         self._previous = (state, camera)
         frame_id = self._index
-        self._index += 1
-        self._ahead = self._worker.submit(self._sketch, sketch.controls, self._index + skip)
+        self._index += 1 + skip
+        self._ahead = self._worker.submit(self._sketch, sketch.controls, self._index)
         start = time.perf_counter()
         position = MODEL_FPS * state.tick / TICKS_PER_SECOND
         rgb, depth = self._painter.frame(sketch.guide, self.stage, camera, position=position, prepared=sketch.prepared)
@@ -144,15 +144,11 @@ class Session:
             timings={"simulate": sketch.simulate, "guide": sketch.draw, "network": 1e3 * (painted - start)},
         )
 
-    def _sketched(self, controls: Controls, index: int) -> Sketch:
-        """The sketch of frame `index`: the one made ahead where it fits, else a new one."""
+    def _sketched(self, controls: Controls) -> Sketch:
+        """The next frame's sketch: the one made ahead where its controls are these, else a new one."""
         ahead = self._ahead.result() if self._ahead is not None else None
         self._ahead = None
-        if ahead is None:
-            return self._sketch(controls, index)
-        if ahead.index >= index and ahead.controls == controls:
-            return ahead
-        return self._sketch(controls, max(index, ahead.index))
+        return ahead if ahead is not None and ahead.controls == controls else self._sketch(controls, self._index)
 
     def _sketch(self, controls: Controls, index: int) -> Sketch:
         start = time.perf_counter()

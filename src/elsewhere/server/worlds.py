@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from elsewhere.live.frame import Controls, Frame
 from elsewhere.live.options import Options
+from elsewhere.server.pace import Pace
 from elsewhere.server.watcher import Watcher
 from elsewhere.server.wire import encode_picture, pack_frame
 
@@ -23,9 +24,6 @@ log = logging.getLogger("elsewhere.server")
 
 STEERING_SECONDS = 3.0
 """A client that is not heard of for this long no longer steers."""
-
-SKIPPED_MOST = 4
-"""Frames that a slow machine may leave out at a time; slower than that, the world's time slows down."""
 
 
 class Running(Protocol):
@@ -105,32 +103,32 @@ class LiveWorld:
 
     def _run(self) -> None:
         try:
-            session = self.opened.open()
-            self._make_frame(session)
-            self._play(session)
+            self._play(self.opened.open())
         except Exception as failure:  # one world's failure must not reach the others
             log.exception("world failed: %s", self.blueprint.prompt)
             self._tell(self._fail, f"{type(failure).__name__}: {failure}")
 
     def _play(self, session: Running) -> None:
-        period = 1.0 / self.blueprint.options.fps
-        due = time.monotonic()
+        pace = Pace(self.blueprint.options.fps)
+        shown = self._make_frame(session)
+        pace.begin(shown, time.monotonic())
         while not self._stopped.is_set():
             if not self._watched.is_set():
                 self._watched.wait()
-                due = time.monotonic()
-            # A slow machine shows fewer frames; the world's time goes on with the clock's.
-            late = min(int((time.monotonic() - due) / period), SKIPPED_MOST)
-            due = max(due + period * (1 + late), time.monotonic() - period)
-            self._make_frame(session, max(late, 0))
-            self._stopped.wait(max(0.0, due - time.monotonic()))
+                pace.begin(shown, time.monotonic())
+            self._stopped.wait(pace.wait(time.monotonic()))
+            skip = pace.skip(time.monotonic())
+            shown = self._make_frame(session, skip)
+            pace.show(shown, skip)
 
-    def _make_frame(self, session: Running, skip: int = 0) -> None:
+    def _make_frame(self, session: Running, skip: int = 0) -> int:
+        """Makes and publishes a frame; its number. `skip` frames are left out after it."""
         frame = session.frame(self._controls, skip=skip)
         start = time.perf_counter()
         picture = encode_picture(frame)
         packet = pack_frame(frame, 1e3 * (time.perf_counter() - start), picture)
         self._tell(self._publish, frame, packet)
+        return frame.frame_id
 
     def _tell(self, action: Callable[..., None], *arguments: Any) -> None:
         if not self._stopped.is_set() and not self._loop.is_closed():

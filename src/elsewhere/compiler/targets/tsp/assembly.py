@@ -39,7 +39,7 @@ _LINE = re.compile(
     r" \((?P<ins>[^)]*)\) -> \((?P<outs>[^)]*)\) \{(?P<note>[-\d,]+)\} ;(?P<symbol>\d+)$"
 )
 _STREAM = re.compile(r"([ew])(\d+):(\w+)\+(\d+)~(-?\d+)\.(-?\d+)$")
-_OTHER = re.compile(r"(alu|#)(-?\d+):(\w+)\+(\d+)(?:~(-?\d+)\.0)?$")
+_OTHER = re.compile(r"(alu|#)(-?\d+):(\w+)\+(\d+)(?:~(-?\d+)\.(\d+))?$")
 
 
 def show(program: Program, symbols: bool = True) -> str:
@@ -73,7 +73,7 @@ def _operand(operand: Any) -> str:
     if kind == Kind.STREAM:
         return f"{_stream(source)}:{dtype}+{delay}~{operand['wire']}.{operand['row']}"
     if kind == Kind.ALU:
-        return f"alu{source}:{dtype}+{delay}~{operand['wire']}.0"
+        return f"alu{source}:{dtype}+{delay}~{operand['wire']}.{operand['row']}"
     return f"#{source}:{dtype}+{delay}"
 
 
@@ -131,7 +131,7 @@ def _parse_operand(text: str) -> tuple[int, int, int, int, int, int]:
     if found := _OTHER.match(text):
         kind = Kind.ALU if found[1] == "alu" else Kind.NUMBER
         wire = -1 if found[5] is None else int(found[5])
-        return (int(kind), TYPES.index(found[3]), int(found[4]), int(found[2]), wire, 0)
+        return (int(kind), TYPES.index(found[3]), int(found[4]), int(found[2]), wire, int(found[6] or 0))
     raise ValueError(f"operand {text!r}")
 
 

@@ -145,11 +145,24 @@ class BurstSimulator:
         return {unit: ([s.issue for s in mine], mine) for unit, mine in found.items()}
 
     def _from_alu(self, step: Step, starts: list[int], others: list[Step], delay: int) -> list[Source]:
-        at = bisect_left(starts, step.issue - delay)
-        for other in others[max(0, at - self.machine.vector_function - 1) : at]:
-            start = step.issue - delay - other.latency - other.issue
+        wanted = step.issue - delay  # the cycle of the result that row 0 takes
+        near = others[max(0, bisect_left(starts, wanted) - self.machine.vector_function - 1) :]
+        for other in near[: self.machine.vector_function + 1]:
+            start = wanted - other.latency - other.issue
             if start >= 0 and start + step.count <= other.count:
                 return [(0, step.count, other.index, start, 0)]
+        found: list[Source] = []
+        row = 0
+        for other in near:  # bursts that were halved
+            start = wanted + row - other.latency - other.issue
+            if other.issue >= wanted + step.count:
+                break
+            if 0 <= start < other.count:
+                rows = min(step.count - row, other.count - start)
+                found.append((row, rows, other.index, start, 0))
+                row += rows
+            if row == step.count:
+                return found
         raise SimulationError(f"ALU at cycle {step.issue}: the unit that it takes from has no result then")
 
     def _chains(self, before: list[set[int]]) -> None:
@@ -240,9 +253,9 @@ class BurstSimulator:
             feeds = iter(self.feeds[step.index])
             for operand, (kind, _, _, _) in enumerate(step.ins):
                 taken = [next(feeds) for _ in range(step.streams(operand) if kind == Kind.STREAM else kind == Kind.ALU)]
-                for feed in taken if kind == Kind.ALU else ():
-                    links.setdefault(step.index, []).append(feed[0][2])
-                    links.setdefault(feed[0][2], []).append(step.index)
+                for other in {s[2] for feed in taken for s in feed} if kind == Kind.ALU else ():
+                    links.setdefault(step.index, []).append(other)
+                    links.setdefault(other, []).append(step.index)
             for source in self.products.get(step.index, ()):
                 links.setdefault(step.index, []).append(source[2])
                 links.setdefault(source[2], []).append(step.index)
@@ -293,8 +306,8 @@ class BurstSimulator:
             if kind == Kind.NUMBER:
                 value = np.full((step.count, self.machine.lanes), units.number(source, dtype))
             elif kind == Kind.ALU:
-                _, count, index, start, _ = next(feeds)[0]
-                value = self.results[index][start : start + count]
+                rows = [self.results[index][start : start + count] for _, count, index, start, _ in next(feeds)]
+                value = rows[0] if len(rows) == 1 else np.concatenate(rows)
             else:
                 value = self.joined([next(feeds) for _ in range(step.streams(operand))], dtype)
             made.append(value)

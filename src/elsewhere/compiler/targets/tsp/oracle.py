@@ -16,6 +16,8 @@ from elsewhere.compiler.ir.graph import Graph
 from elsewhere.compiler.targets import reference
 
 Array = NDArray[Any]
+BLOCK = 16
+"""Lanes of a superlane."""
 
 
 def run(
@@ -60,16 +62,20 @@ def _sum(x: Array, lanes: int) -> Array:
     total = padded[..., :lanes]
     for tile in range(1, tiles):
         total = total + padded[..., tile * lanes : (tile + 1) * lanes]
-    odd = lanes
+    found = total.reshape(*total.shape[:-1], -1, BLOCK)
+    while found.shape[-1] > 1:
+        found = found[..., 0::2] + found[..., 1::2]
+    found = found[..., 0]
+    odd = found.shape[-1]
     while odd % 2 == 0:
         odd //= 2
-    window, span = total, 1
-    while 2 * span <= odd:
-        window, span = np.roll(window, -span, -1) + window, 2 * span
-    while span < odd:
-        window, span = np.roll(total, -span, -1) + window, span + 1
-    half = lanes // 2
-    while half >= odd:
-        window = np.roll(window, -half, -1) + window
-        half = half // 2 if half > odd else 0
-    return window[..., :1]
+    groups = found.reshape(*found.shape[:-1], -1, odd)
+    parts = [groups[..., i] for i in range(odd)]
+    while len(parts) > 1:
+        pairs = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + parts[len(pairs) * 2 :]
+    total = parts[0]
+    while total.shape[-1] > 1:
+        half = total.shape[-1] // 2
+        total = total[..., :half] + total[..., half:]
+    return total

@@ -110,7 +110,8 @@ INSTRUCTION = np.dtype(
 are; the chip has no such fields. By operation they say
 
 - READ, WRITE, GATHER, SCATTER: which rows of which strip are meant (row i is `row` + i·`row_step` of `strip`);
-- ALU: `meant` numbers its result, and an operand from another ALU holds that number as its wire;
+- ALU: `meant` numbers its result, and an operand from another ALU holds that number as its wire, and as its row the
+  first of the other's rows that it takes;
 - LOAD, INSTALL: `meant` numbers the weights; LOAD's `row` and `row_step` are the lanes they are for;
 - ACTIVATE: `meant` are the weights, `row` the first row of the sums, `row_step` the number of the sums;
 - ACCUMULATE: `meant` numbers the sums, `row` is the first of them, `row_step` which segment of K is added.

@@ -168,20 +168,27 @@ def check_chains(view: View) -> None:
     order = alu[np.argsort(view.meant[alu], kind="stable")]
     numbers = view.meant[order]
     view.all(np.r_[True, numbers[1:] != numbers[:-1]], "chain", "two results of one number", order)
+    reached = np.zeros(len(c), np.int64)  # the last row of each result that anyone takes
+    taken = np.zeros(len(c), bool)
     for slot in range(3):
         operand = c["ins"][:, slot]
         who = np.flatnonzero((view.op == Op.ALU) & (operand["kind"] == CHAIN))
         if not len(who):
             continue
+        row = operand["row"][who].astype(np.int64)
         wanted = operand["wire"][who].astype(np.int64)
         source = order[np.minimum(np.searchsorted(numbers, wanted), len(order) - 1)]
         exact = view.meant[source] == wanted
         exact &= view.queue[source] - m.slices == operand["source"][who]
-        exact &= view.issue[source] + view.delay[source] == view.issue[who] - operand["delay"][who]
-        exact &= view.count[source] == view.count[who]
+        exact &= view.issue[source] + view.delay[source] + row == view.issue[who] - operand["delay"][who]
+        exact &= (row >= 0) & (row + view.count[who] <= view.count[source])
+        np.maximum.at(reached, source, row + view.count[who])
+        taken[source] = True
         view.all(exact, "chain", "the result that it takes is not there in that cycle", who)
         typed = c["dtype"][source] == operand["dtype"][who]
         view.all(typed, "type", "takes a result as another type", who)
+    whole = np.flatnonzero(taken)
+    view.all(reached[whole] == view.count[whole], "chain", "has rows that nobody takes", whole)
 
 
 def check_filled(view: View) -> None:

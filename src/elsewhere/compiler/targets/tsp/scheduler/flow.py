@@ -282,7 +282,7 @@ class Flow:
         if kind == Kind.STREAM:
             return (int(kind), code, delay, source.base + byte, source.number, row)
         if kind == Kind.ALU:
-            return (int(kind), code, delay, source.taken, results[id(source)], 0)
+            return (int(kind), code, delay, source.taken, results[id(source)], row)
         return (int(kind), code, delay, source, -1, 0)
 
 

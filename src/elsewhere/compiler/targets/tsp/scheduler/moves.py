@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.targets.tsp.program import EAST, WEST, Kind, Op, latency
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
-from elsewhere.compiler.targets.tsp.scheduler.flow import Choice, Flow, Item
+from elsewhere.compiler.targets.tsp.scheduler.flow import Choice, Flow, Item, SelfConflict
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece, _elements
 from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
 
@@ -184,6 +184,24 @@ def _flow(
     for hemisphere in BOTH:
         context.write(flow, back, stored, tile, rows, hemisphere, lanes)
     context.place(flow)
+
+
+def move_rows(context: Context, part: Tile, rows: Array, stored: Stored, op: Op, unit: int, side: int) -> None:
+    """Rows of `part` through a unit of the switch into `rows` of `stored`, in stretches of whole `unit`s.
+
+    Tried on `side` first; where a flow meets itself, on the other, then in halves.
+    """
+    every = (0, context.machine.lanes)
+    for near in (side, 1 - side):
+        try:
+            _flow(context, part, rows, stored, 0, op, (0, 0, 0, 0), every, near)
+            return
+        except SelfConflict:
+            if len(rows) <= unit and near != side:
+                raise
+    middle = max(1, len(rows) // unit // 2) * unit
+    for a, b in ((0, middle), (middle, len(rows))):
+        move_rows(context, part.part(a, b), rows[a:b], stored, op, unit, side)
 
 
 # -- rows against lanes ----------------------------------------------------------------------------------------------

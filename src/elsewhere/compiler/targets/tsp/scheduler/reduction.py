@@ -1,56 +1,35 @@
-"""Sums and maxima along lanes: vectors are turned against themselves by the switch unit and added.
+"""Sums and maxima along lanes: 16 rows by 16 lanes change places, and rows are added as they pass the vector unit.
 
-Order of a sum over L = m·2^a lanes (m odd; other lanes hold the neutral element, tiles are added before from first to
-last): windows of m lanes by doubling, then halves: v[i] + v[i + L/2], + L/4, … + m. All lanes that are multiples of m
-then hold the same bits, and one of each superlane is dealt to its neighbours.
+Order of a sum: tiles from first to last; the 16 lanes of each superlane by neighbours (0 + 1, 2 + 3, …; then pairs of
+these); of n = m·2^a superlanes (m odd) the groups of m by neighbours; then halves of the groups, g[i] + g[i + 2^(a-1)]
+and so on. Lanes that hold nothing are neutral.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.targets.tsp.program import EAST, FUNCTIONS, WEST, Kind, Op, latency
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
-from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item
-from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, unit_choice
+from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, SelfConflict, Wire
+from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, move_rows, unit_choice
 from elsewhere.compiler.targets.tsp.scheduler.regions import find_regions
 from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
-from elsewhere.compiler.targets.tsp.scheduler.vector import schedule_region
+from elsewhere.compiler.targets.tsp.scheduler.vector import TURNS, bits, emit_results, schedule_region
 
 NEUTRAL = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
+BLOCK = 16
+"""Rows and lanes that a transposer exchanges."""
 CHUNK = 128
+"""Rows that go through all steps together."""
 TILES = 5
 """Tiles added in one pass; each brings up to four streams."""
 
-
-def steps(lanes: int, function: str) -> list[tuple[str, int, str]]:
-    """(turned value, distance, added value): v the value as it was, w the latest. w becomes turned(·) ∘ ·."""
-    if function != "sum":
-        found, span = [], 1
-        while span < lanes:
-            found.append(("w", min(span, lanes - span), "w"))
-            span *= 2
-        return found
-    odd = lanes
-    while odd % 2 == 0:
-        odd //= 2
-    found, span = [], 1
-    while span * 2 <= odd:
-        found.append(("w", span, "w"))
-        span *= 2
-    while span < odd:
-        found.append(("v", span, "w"))
-        span += 1
-    half = lanes // 2
-    while half >= odd and half * 2 > odd:
-        found.append(("w", half, "w"))
-        if half == odd:
-            break
-        half //= 2
-    return found
+Operand = tuple[Kind, object, int, int]
+"""What an operation takes: kind, wire or unit, the offset at which its row 0 is there, and which row is taken first."""
 
 
 def neutral(function: str, dtype: str) -> float:
@@ -61,49 +40,75 @@ def neutral(function: str, dtype: str) -> float:
 
 
 def reduce_lanes(context: Context, tiles: Sequence[Tile], dtype: str, columns: int, function: str) -> Stored:
-    """(rows, columns) → (rows, 1), one number in all lanes of a row."""
-    machine = context.machine
-    rows = len(tiles[0].row)
-    first = _joined(context, list(tiles), dtype, columns, function)
-    result = context.storage.store(dtype, rows, 1, BOTH)
-    plan = steps(machine.lanes, function)
-    values = {"v": first, "w": first}
-    for number, (turned, distance, added) in enumerate(plan):
-        last = number == len(plan) - 1 and function != "sum"
-        made = result if last else context.storage.store(dtype, rows, machine.lanes, BOTH)
-        for start, stop in _chunks(rows, made.segment):
-
-            def add(
-                a: int,
-                b: int,
-                side: int,
-                x: Stored = values[turned],
-                y: Stored = values[added],
-                made: Stored = made,
-                distance: int = distance,
-            ) -> None:
-                _turn_and_add(context, x, y, made, distance, function, a, b, side)
-
-            context.attempt(add, start, stop)
-        values["w"] = made
-    if function == "sum":
-        odd = machine.lanes // (machine.lanes & -machine.lanes)
-        lane = np.arange(machine.lanes)
-        base = lane // machine.lanes_per_superlane * machine.lanes_per_superlane
-        code = context.map(base + (-base) % odd)
-        for start, stop in _chunks(rows, result.segment):
-
-            def deal(a: int, b: int, side: int, value: Stored = values["w"]) -> None:
-                _deal(context, value, result, code, a, b, side)
-
-            context.attempt(deal, start, stop)
+    """(rows, columns) → (rows, 1), one number in all lanes of a row; rows are filled up to whole blocks."""
+    rows, lanes = len(tiles[0].row), context.machine.lanes
+    inside = columns if columns < lanes and columns % BLOCK == 0 else lanes
+    if len(tiles) == 1 and columns % BLOCK == 0:
+        source = tiles[0]
+    else:
+        source = whole_tile(context, _joined(context, list(tiles), dtype, columns, function))
+    result = context.storage.store(dtype, -(-rows // BLOCK) * BLOCK, 1, BOTH)
+    for number, start in enumerate(range(0, result.rows, CHUNK)):
+        stop = min(start + CHUNK, result.rows)
+        wanted = np.minimum(np.arange(start, stop), rows - 1)
+        part = Tile(source.value[wanted], source.tile[wanted], source.row[wanted])
+        _chunk(context, part, dtype, function, inside, result, start, number % 2)
     return result
 
 
-def _chunks(rows: int, segment: int) -> Iterator[tuple[int, int]]:
-    step = max(1, min(CHUNK, segment, rows))
-    for start in range(0, rows, step):
-        yield start, min(start + step, rows)
+def _chunk(
+    context: Context, part: Tile, dtype: str, function: str, inside: int, result: Stored, start: int, side: int
+) -> None:
+    """All steps for some blocks of rows."""
+    machine, storage = context.machine, context.storage
+    count = len(part.row)
+    every, blocks = np.arange(count), np.arange(0, count, BLOCK)
+    mask = _mask(context, inside) if inside < machine.lanes else None
+    near = _slices(mask) if mask else []
+    turned = storage.store(dtype, count, machine.lanes, (side,), avoid=near)
+    move_rows(context, part, every, turned, Op.TRANSPOSE, BLOCK, side)
+    folded = storage.store(dtype, count, machine.lanes, BOTH, avoid=[*near, *_slices(turned)])
+    _fold(context, turned, folded, function, mask, side)
+    found, before = _at(context, folded, blocks), folded
+    for kind, numbers in steps(machine.superlanes, machine.shifters, function):
+        made = storage.store(dtype, len(blocks), machine.lanes, BOTH, avoid=_slices(before))
+        if kind == "group":
+            _group(context, found, made, numbers[0], side)
+        else:
+            _turn(context, found, made, [d * BLOCK for d in numbers], function, side)
+        found, before = whole_tile(context, made), made
+    spread = np.repeat(np.arange(len(blocks)), BLOCK)
+    back = Tile(found.value[spread], found.tile[spread], found.row[spread])
+    move_rows(context, back, start + every, result, Op.TRANSPOSE, BLOCK, side)
+
+
+def _slices(stored: Stored) -> list[int]:
+    """Where a flow that reads `stored` must not write."""
+    return [strip.slice for strip in stored.strips()]
+
+
+def steps(superlanes: int, shifters: int, function: str) -> list[tuple[str, list[int]]]:
+    """("group", [m]): every superlane gets its group's sum; ("turn", [d, …]): itself and those d superlanes on."""
+    odd = superlanes
+    while odd % 2 == 0:
+        odd //= 2
+    found: list[tuple[str, list[int]]] = []
+    if function == "sum" and odd > 1:
+        found.append(("group", [odd]))
+    span = 1
+    while function != "sum" and span < odd:
+        reach = [min(span * k, odd - span) for k in range(1, shifters + 1)]
+        found.append(("turn", sorted(set(reach))))
+        span = min(odd, span * (shifters + 1))
+    half = superlanes // 2
+    while half >= odd and superlanes > odd:
+        two = half // 2
+        if two >= odd:
+            found.append(("turn", [half, two, half + two]))
+        else:
+            found.append(("turn", [half]))
+        half = two // 2
+    return found
 
 
 def _joined(context: Context, tiles: list[Tile], dtype: str, columns: int, function: str) -> Stored:
@@ -112,10 +117,6 @@ def _joined(context: Context, tiles: list[Tile], dtype: str, columns: int, funct
     name = {"sum": "add"}.get(function, function)
     rest = columns % lanes
     made: Stored | None = None
-    if len(tiles) == 1 and not rest:
-        value = context.storage.values[int(tiles[0].value[0])]
-        if (tiles[0].value == tiles[0].value[0]).all() and value.tiles == 1 and (tiles[0].row == np.arange(rows)).all():
-            return value
     while tiles or made is None:
         part, tiles = tiles[:TILES], tiles[TILES:]
         b = Builder()
@@ -129,7 +130,7 @@ def _joined(context: Context, tiles: list[Tile], dtype: str, columns: int, funct
             operands[operand] = [tile]
             if rest and not tiles and number == len(part) - 1:
                 mask = b.input("mask", "i8", (rows, lanes))
-                operands[mask] = [_mask(context, rest, rows)]
+                operands[mask] = [_at(context, _mask(context, rest), np.zeros(rows, np.int64))]
                 operand = b.select(mask, operand, b.like(neutral(function, dtype), operand))
             total = operand if total is None else b.binary(name, total, operand)
         assert total is not None
@@ -143,95 +144,158 @@ def _joined(context: Context, tiles: list[Tile], dtype: str, columns: int, funct
     return made
 
 
-def whole_tile(context: Context, stored: Stored) -> Tile:
+def _at(context: Context, stored: Stored, rows: np.ndarray) -> Tile:
     number = context.storage.values.index(stored)
-    rows = np.arange(stored.rows)
-    return Tile(np.full(stored.rows, number), np.zeros(stored.rows, np.int64), rows)
+    return Tile(np.full(len(rows), number), np.zeros(len(rows), np.int64), rows)
 
 
-def _mask(context: Context, rest: int, rows: int) -> Tile:
+def whole_tile(context: Context, stored: Stored) -> Tile:
+    return _at(context, stored, np.arange(stored.rows))
+
+
+def _mask(context: Context, inside: int) -> Stored:
+    """One row, 1 in the first `inside` lanes."""
     cache = context.__dict__.setdefault("masks", {})
-    if rest not in cache:
-        cache[rest] = context.constant("i8", (np.arange(context.machine.lanes) < rest).astype(np.int8)[None])
-    number = context.storage.values.index(cache[rest])
-    return Tile(np.full(rows, number), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+    if inside not in cache:
+        cache[inside] = context.constant("i8", (np.arange(context.machine.lanes) < inside).astype(np.int8)[None])
+    made: Stored = cache[inside]
+    return made
 
 
-def _turn_and_add(
-    context: Context,
-    turned: Stored,
-    added: Stored,
-    made: Stored,
-    distance: int,
-    function: str,
-    start: int,
-    stop: int,
-    side: int,
-) -> None:
-    machine, dtype, count = context.machine, made.dtype, stop - start
-    sign = 1 if side else -1
-    flow = Flow(context.machinery)
-    out = context.read(flow, whole_tile(context, turned).part(start, stop), dtype, sign * machine.switch_place, 0, side)
-    unit, queues = unit_choice(context, flow, Op.SHIFT, side, 0, count)
-    back = flow.wire(dtype, sign * machine.switch_place, latency(machine, Op.SHIFT), count, WEST if side else EAST)
-    flow.items.append(
-        Item(
-            Op.SHIFT,
-            unit,
-            queues,
-            0,
-            count,
-            (-distance, 0, machine.lanes, 1),
-            ins=((Kind.STREAM, dtype, 0, out, 0, 0),),
-            outs=((back, 0, -1),),
-            dtype=dtype,
-        )
-    )
-    arrival = back.arrival(0)
-    other = context.read(flow, whole_tile(context, added).part(start, stop), dtype, 0, arrival, 1 - side)
-    issue = arrival + machine.vector_entry
+# -- steps as flows --------------------------------------------------------------------------------------------------
+
+
+def _operation(
+    context: Context, flow: Flow, name: str, dtype: str, operands: Sequence[tuple[str, Operand]], count: int
+) -> tuple[Item, Operand]:
+    """One ALU: gives its instruction and its result as an operand."""
+    issue = max((o[2] for _, o in operands if o[0] != Kind.NUMBER), default=0)
     options = context.alu_options()
-    alu = flow.choose(options, issue, count)
-    code = FUNCTIONS.index({"sum": "add"}.get(function, function))
-    item = Item(
-        Op.ALU,
-        alu,
-        [context.queues.alu(i) for i in range(len(options))],
-        issue,
-        count,
-        (code, 0, 0, 0),
-        ins=((Kind.STREAM, dtype, 0, other, 0, 0), (Kind.STREAM, dtype, 0, back, 0, 0)),
-        dtype=dtype,
-    )
+    unit = flow.choose(options, issue, count)
+    ins = []
+    for kind_type, (kind, source, ready, row) in operands:
+        delay = 0 if kind == Kind.NUMBER else issue - ready
+        if delay > context.machine.operand_delay:
+            raise SelfConflict(f"an operand would wait {delay} cycles")
+        ins.append((kind, kind_type, delay, source, row, 0))
+    code = FUNCTIONS.index(name)
+    queues = [context.queues.alu(i) for i in range(len(options))]
+    item = Item(Op.ALU, unit, queues, issue, count, (code, 0, 0, 0), ins=tuple(ins), dtype=dtype)
     flow.items.append(item)
-    outs = []
-    for hemisphere, wire in context.outward(flow, made, issue + machine.vector_operation, count):
-        context.write(flow, wire, made, 0, np.arange(start, stop), hemisphere)
-        outs.append((wire, 0, -1))
-    item.outs = tuple(outs)
-    context.place(flow)
+    return item, (Kind.ALU, unit, issue + latency(context.machine, Op.ALU, code), 0)
 
 
-def _deal(context: Context, value: Stored, made: Stored, code: int, start: int, stop: int, side: int) -> None:
-    machine, dtype, count = context.machine, made.dtype, stop - start
-    sign = 1 if side else -1
+def _later(operand: Operand, rows: int) -> Operand:
+    """The same operand from a later row on."""
+    kind, source, ready, row = operand
+    return kind, source, ready + rows, row + rows
+
+
+def _arriving(context: Context, wire: Wire, offset: int) -> Operand:
+    return Kind.STREAM, wire, offset + context.machine.vector_entry, 0
+
+
+def _again(make: object, *arguments: object) -> None:
+    """Tries a flow with one copy of its operands after the other."""
+    for turn in range(TURNS):
+        try:
+            make(*arguments, turn)  # type: ignore[operator]
+            return
+        except SelfConflict:
+            if turn == TURNS - 1:
+                raise
+
+
+def _fold(context: Context, turned: Stored, made: Stored, function: str, mask: Stored | None, side: int) -> None:
+    """Row i becomes the sum of rows i … i + 15: each ALU adds what it gets to what it got some rows before."""
+    _again(_fold_flow, context, turned, made, function, mask, side)
+
+
+def _fold_flow(
+    context: Context, turned: Stored, made: Stored, function: str, mask: Stored | None, side: int, turn: int
+) -> None:
+    dtype, count = turned.dtype, turned.rows
     flow = Flow(context.machinery)
-    out = context.read(flow, whole_tile(context, value).part(start, stop), dtype, sign * machine.switch_place, 0, side)
-    unit, queues = unit_choice(context, flow, Op.DISTRIBUTE, side, 0, count)
-    back = flow.wire(dtype, sign * machine.switch_place, latency(machine, Op.DISTRIBUTE), count, WEST if side else EAST)
-    flow.items.append(
-        Item(
-            Op.DISTRIBUTE,
-            unit,
-            queues,
-            0,
-            count,
-            (code, 0, 0, 0),
-            ins=((Kind.STREAM, dtype, 0, out, 0, 0),),
-            outs=((back, 0, -1),),
-            dtype=dtype,
-        )
-    )
-    for hemisphere in BOTH:
-        context.write(flow, back, made, 0, np.arange(start, stop), hemisphere)
+    wire = context.read(flow, whole_tile(context, turned), dtype, 0, 0, side, turn)
+    value = _arriving(context, wire, 0)
+    if mask is not None:
+        rows = _at(context, mask, np.zeros(count, np.int64))
+        held = context.read(flow, rows, "i8", 0, 0, (side + 1 + turn) % 2, turn // 2)
+        nothing = (Kind.NUMBER, bits(neutral(function, dtype), dtype), 0, 0)
+        chosen = [("i8", _arriving(context, held, 0)), (dtype, value), (dtype, nothing)]
+        _, value = _operation(context, flow, "select", dtype, chosen, count)
+    name, span = {"sum": "add"}.get(function, function), 1
+    while span < BLOCK:
+        count -= span
+        item, value = _operation(context, flow, name, dtype, [(dtype, value), (dtype, _later(value, span))], count)
+        span *= 2
+    emit_results(context, flow, item, value[2], made, 0, np.arange(count))
     context.place(flow)
+
+
+def _summed(context: Context, flow: Flow, name: str, dtype: str, operands: list[Operand], made: Stored) -> None:
+    """Neighbours first, then pairs of these; what is left over comes last."""
+    item = None
+    while len(operands) > 1:
+        pairs = []
+        for a, b in zip(operands[::2], operands[1::2], strict=False):
+            item, result = _operation(context, flow, name, dtype, [(dtype, a), (dtype, b)], made.rows)
+            pairs.append(result)
+        operands = pairs + operands[len(pairs) * 2 :]
+    assert item is not None
+    emit_results(context, flow, item, operands[0][2], made, 0, np.arange(made.rows))
+    context.place(flow)
+
+
+def _through(
+    context: Context, flow: Flow, rows: Tile, dtype: str, op: Op, codes: Sequence[tuple[int, int, int, int]],
+    offset: int, side: int, turn: int,
+) -> list[Operand]:  # fmt: skip
+    """Rows that one read sends through several units of the switch at once, as they come to the vector unit."""
+    machine, count = context.machine, len(rows.row)
+    place = machine.switch_place * (1 if side else -1)
+    out = context.read(flow, rows, dtype, place, offset, side, turn)
+    found = []
+    for code in codes:
+        unit, queues = unit_choice(context, flow, op, side, offset, count)
+        back = flow.wire(dtype, place, offset + latency(machine, op), count, WEST if side else EAST)
+        ins = ((Kind.STREAM, dtype, 0, out, 0, 0),)
+        flow.items.append(Item(op, unit, queues, offset, count, code, ins=ins, outs=((back, 0, -1),), dtype=dtype))
+        found.append(_arriving(context, back, back.arrival(0)))
+    return found
+
+
+def _turn(context: Context, rows: Tile, made: Stored, distances: Sequence[int], function: str, side: int) -> None:
+    """Rows and the same rows turned by some lanes."""
+
+    def flow_of(turn: int) -> None:
+        flow = Flow(context.machinery)
+        dtype, near = made.dtype, (side + turn) % 2
+        codes = [(-d, 0, context.machine.lanes, 1) for d in distances]
+        turned = _through(context, flow, rows, dtype, Op.SHIFT, codes, 0, near, turn // 2)
+        arrival = turned[0][2] - context.machine.vector_entry
+        plain = context.read(flow, rows, dtype, 0, arrival, 1 - near, turn // 2)
+        operands = [_arriving(context, plain, arrival), *turned]
+        _summed(context, flow, {"sum": "add"}.get(function, function), dtype, operands, made)
+
+    _again(flow_of)
+
+
+def _group(context: Context, rows: Tile, made: Stored, size: int, side: int) -> None:
+    """Each superlane gets the sum of its group's, in the same order, so that all of a group hold the same bits."""
+    machine = context.machine
+    superlane, lane = np.divmod(np.arange(machine.lanes), BLOCK)
+    maps = [context.map((superlane // size * size + k) * BLOCK + lane) for k in range(size)]
+
+    def flow_of(turn: int) -> None:
+        flow = Flow(context.machinery)
+        operands = []
+        for k, code in enumerate(maps):
+            near = (side + turn + k) % 2
+            offset = k // 2 * len(rows.row)
+            operands += _through(
+                context, flow, rows, made.dtype, Op.PERMUTE, [(code, 0, 0, 0)], offset, near, turn // 2
+            )
+        _summed(context, flow, "add", made.dtype, operands, made)
+
+    _again(flow_of)

@@ -148,9 +148,12 @@ class Storage:
         data: Array | None = None,
         name: str = "",
         fixed: bool = False,
+        avoid: Sequence[int] = (),
     ) -> Stored:
-        """A new value with a copy in each of `hemispheres`. `data` (tiles, bytes, rows, lanes) makes it a constant;
-        `fixed` is a value that stays for the next run."""
+        """A new value with a copy in each of `hemispheres`, not in the slices `avoid` if others are left.
+
+        `data` (tiles, bytes, rows, lanes) makes it a constant; `fixed` is a value that stays for the next run.
+        """
         fixed = fixed or data is not None
         segment = max(1, self.segment_rows(rows))
         segments = max(1, -(-rows // segment))
@@ -166,7 +169,7 @@ class Storage:
                 if before is not None and count > 1:
                     found = before[1:] + before[:1]  # what is written at once must lie in different slices
                 else:
-                    found = self.slices(side, count, before or (), fixed)
+                    found = self.slices(side, count, before or avoid, fixed)
                 taken[side, tile] = found
                 planes = []
                 for byte in range(WIDTH[dtype]):

@@ -68,7 +68,11 @@ def _placed(program: Program, of: Array, count: int) -> Array:
     for side, slots in (("ins", 3), ("outs", 2)):
         for slot in range(slots):
             wire = code[side]["wire"][:, slot]
-            np.minimum.at(order, of[wire >= 0], wire[wire >= 0])
+            real = (
+                code["ins"]["kind"][:, slot] == Kind.STREAM if side == "ins" else code["outs"]["stream"][:, slot] >= 0
+            )
+            real = real & (wire >= 0)
+            np.minimum.at(order, of[real], wire[real])
     for plane in range(program.machine.planes):
         mine = np.flatnonzero(np.isin(code["op"], (Op.LOAD, Op.INSTALL)) & (code["a"][:, 0] == plane))
         mine = mine[np.argsort(code["issue"][mine], kind="stable")]

@@ -21,6 +21,7 @@ class Layer:
     number: int
     name: str
     start: int
+    """Of its first product, or of its first instruction where it has none: padding is written long before."""
     end: int
     critical: int
     """Of the chain of waits, what its flows waited for."""
@@ -82,11 +83,12 @@ def find_layers(program: Program, flows: Flows, waits: Waits, chain: Sequence[St
             held[KINDS[step.kind]] += step.cycles
         critical = sum(held.values())
         multiplications = float(work.get(name, 0.0))
+        begins = mine[passed] if passed.any() else mine
         found.append(
             Layer(
                 number=number,
                 name=name or "inputs and constants",
-                start=int(mine["issue"].min()),
+                start=int(begins["issue"].min()),
                 end=int((mine["issue"] + mine["count"]).max()),
                 critical=critical,
                 instructions=len(mine),
@@ -146,7 +148,7 @@ def _holder(program: Program, flows: Flows, waits: Waits, made: Sequence[Step], 
         if step.kind == kind and at >= 0:
             verb = VERBS.get(Op(int(program.code["op"][at])), "used")
             same = flows.symbol[step.by] == flows.symbol[step.flow]
-            holders[verb, "itself" if same else program.symbols[int(flows.symbol[step.by])]] += step.cycles
+            holders[verb, "the same layer" if same else program.symbols[int(flows.symbol[step.by])]] += step.cycles
     if not holders:
         return ""
     (verb, who), _ = holders.most_common(1)[0]

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import math
 import os
 import platform
 import subprocess
@@ -33,6 +34,7 @@ from contenders import Contender, load_arrays, relative_errors
 
 HERE = Path(__file__).resolve().parent
 MODELS = ("world-step", "dit-d384", "tokenizer-decoder", "resnet-50", "bert-base")
+BARE = "bare loop"
 CONVOLUTIONAL = ("tokenizer-decoder", "tokenizer-encoder", "resnet-18", "resnet-50", "unet", "mobilenet-v3-large")
 PRECISIONS = ("f32", "bf16", "int8")
 WAIT_SECONDS = 900.0
@@ -181,8 +183,8 @@ def choose(
         entry: dict[str, Any] = {"contender": contender.label}
         if process.trouble is None:
             arguments.turn.measure()
-            spans = process.run_for(arguments.trial_seconds, 12)
-        if process.trouble is None and spans:
+            spans = np.abs(process.run_for(arguments.trial_seconds, 12))
+        if process.trouble is None and len(spans):
             # The faster runs say what a setting can do; the slower ones, what else the machine was doing.
             speed = float(np.percentile(spans, 20)) / 1e6
             entry |= {"p20_ms": round(speed, 4), "build_seconds": process.first["build_seconds"]}
@@ -198,14 +200,31 @@ def choose(
     return [contender for _, contender in best.values()], tried
 
 
+def bare_loops(chosen: list[Contender], tried: list[dict[str, Any]]) -> list[Contender]:
+    """For ours and for the fastest peer, loops that take as long: how steady this machine lets anything be."""
+    taken = {entry["contender"]: entry["p20_ms"] for entry in tried if "p20_ms" in entry}
+    found = []
+    for own in (True, False):
+        rivals = [c for c in chosen if (c.runtime == "elsewhere") == own]
+        if rivals:
+            quickest = min(rivals, key=lambda c: taken[c.label])
+            settings = f"{taken[quickest.label]:.3f} ms"
+            found.append(Contender(runtime=BARE, precision="-", settings=settings, threads=quickest.threads))
+    return found
+
+
 def row_of(process: Process, arguments: argparse.Namespace, network: str) -> dict[str, Any]:
     """The figures of one contender after all rounds."""
     path = arguments.folder / f"{network}-made.npz"
-    process.ask(do="outputs", path=str(path))
-    wrong = relative_errors(load_arrays(path), load_arrays(arguments.folder / f"{network}-exact.npz"))
-    spans = np.array(process.times) / 1e6
-    p50, p99, p999 = (float(np.percentile(spans, q)) for q in (50, 99, 99.9))
     contender = process.contender
+    wrong = [0.0]
+    if contender.runtime != BARE:
+        process.ask(do="outputs", path=str(path))
+        wrong = relative_errors(load_arrays(path), load_arrays(arguments.folder / f"{network}-exact.npz"))
+    signed = np.array(process.times) / 1e6
+    spans, kept = np.abs(signed), signed[signed > 0]
+    p50, p99, p999 = (float(np.percentile(spans, q)) for q in (50, 99, 99.9))
+    undisturbed = float(np.percentile(kept, 99.9) / np.median(kept)) if len(kept) else math.nan
     return {
         "runtime": contender.runtime,
         "precision": contender.precision,
@@ -216,6 +235,8 @@ def row_of(process: Process, arguments: argparse.Namespace, network: str) -> dic
         "p99.9_ms": round(p999, 4),
         "min_ms": round(float(spans.min()), 4),
         "jitter": round(p999 / p50, 3),
+        "own_jitter": round(undisturbed, 3),
+        "undisturbed_runs": len(kept),
         "runs": len(spans),
         "error": float(f"{max(wrong):.3g}"),
         "errors": [float(f"{e:.3g}") for e in wrong],
@@ -235,6 +256,7 @@ def contest(network: str, arguments: argparse.Namespace, have_bf16: bool) -> dic
             subprocess.run(command, check=True, stdout=log, stderr=log)
     said = json.loads(made.read_text(encoding="utf-8"))
     chosen, tried = choose(network, arguments, have_bf16)
+    chosen += bare_loops(chosen, tried)
     processes = [p for c in chosen if (p := start(network, c, arguments)).trouble is None]
     for number in range(arguments.rounds):
         arguments.turn.measure()
@@ -267,7 +289,7 @@ def higher(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> 
 def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """How many times faster ours is: than each peer at its precision, and than any peer with no larger error."""
     mine = [row for row in rows if row["runtime"] == "elsewhere"]
-    peers = [row for row in rows if row["runtime"] != "elsewhere"]
+    peers = [row for row in rows if row["runtime"] not in ("elsewhere", BARE)]
     fastest = {
         precision: min((r for r in peers if r["precision"] == precision), key=lambda r: r["p50_ms"], default=None)
         for precision in PRECISIONS
@@ -292,16 +314,16 @@ def verdict(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The rows as text."""
-    columns = ("p50_ms", "p99_ms", "p99.9_ms", "min_ms", "jitter")
+    columns = ("p50_ms", "p99_ms", "p99.9_ms", "min_ms", "jitter", "own_jitter")
     lines = [f"\n{result['network']}: {result['operations'] / 1e9:.2f} GFLOP, checked against {result['reference']}"]
     head = f"{'runtime':<14}{'precision':<10}{'settings':<16}{'threads':>7}"
     lines.append(
-        head + "".join(f"{c:>10}" for c in columns) + f"{'error':>10}{'of peak':>9}{'memory MB':>11}{'runs':>7}"
+        head + "".join(f"{c:>11}" for c in columns) + f"{'error':>10}{'of peak':>9}{'memory MB':>11}{'runs':>7}"
     )
     for row in result["rows"]:
         share = f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else "–"
         line = f"{row['runtime']:<14}{row['precision']:<10}{row['settings']:<16}{row['threads']:>7}"
-        line += "".join(f"{row[c]:>10.3f}" for c in columns)
+        line += "".join(f"{row[c]:>11.3f}" for c in columns)
         lines.append(line + f"{row['error']:>10.1e}{share:>9}{row['memory_mb']:>11.0f}{row['runs']:>7}")
     for what, why in result["failed"].items():
         lines.append(f"  not possible: {what}: {why.splitlines()[0][:100]}")

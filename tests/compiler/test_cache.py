@@ -245,3 +245,14 @@ def test_processes_may_build_the_same_at_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         made = set(pool.map(_build_in_child, [tmp_path] * 4))
     assert {p.name for p in tmp_path.iterdir()} == {name for name, _ in made}
+
+
+def test_notes_of_programs_that_are_gone_go_too(options: CacheOptions) -> None:
+    found = find_or_build(small(), options=options)
+    cache.note("0" * 64, describe(), (1, 2), found, {"x": 1})
+    known = cache.noted("0" * 64, describe(), (1, 2), options)
+    assert known is not None and known[1] == {"x": 1} and known[0].key == found.key
+    assert cache.noted("1" * 64, describe(), (1, 2), options) is None
+    prune(found.path.parent, 0)
+    assert list(found.path.parent.iterdir()) == []
+    assert cache.noted("0" * 64, describe(), (1, 2), options) is None

@@ -39,6 +39,7 @@ from elsewhere.compiler.targets.cpu.program import Entry, Port, Program
 FORMAT = 1
 MAGIC = b"\x93ewprog\n"
 SUFFIX = ".program"
+NOTE = ".note"
 PAGE = max(4096, mmap.ALLOCATIONGRANULARITY)
 READ_BYTES = 2**20
 HEADER_LIMIT = 2**26
@@ -140,7 +141,7 @@ def noted(
 
 
 def _note_path(digest: str, machine: Machine, threads: Sequence[int], directory: Path) -> Path:
-    return directory / f"{_key(machine, threads, digest, 0)}.note"
+    return directory / f"{_key(machine, threads, digest, 0)}{NOTE}"
 
 
 # -- what a program is made from ------------------------------------------------------------------------------------
@@ -386,4 +387,14 @@ def prune(directory: Path, limit_bytes: int, keep: Path | None = None) -> list[P
                 path.unlink()
                 dropped.append(path)
             total -= size
+    if dropped:
+        _drop_notes(directory)
     return dropped
+
+
+def _drop_notes(directory: Path) -> None:
+    """Notes of programs that are gone."""
+    for path in directory.glob(f"*{NOTE}"):
+        with contextlib.suppress(*_DAMAGE):
+            if not (directory / f"{json.loads(path.read_bytes())['key']}{SUFFIX}").exists():
+                path.unlink()

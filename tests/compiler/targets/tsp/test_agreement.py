@@ -15,6 +15,7 @@ from elsewhere.compiler.targets.tsp.burst import run_bursts
 from elsewhere.compiler.targets.tsp.checker import check
 from elsewhere.compiler.targets.tsp.compile import TspCompiled, compile_tsp
 from elsewhere.compiler.targets.tsp.cycle import run_cycles
+from elsewhere.compiler.targets.tsp.program import Op
 
 Compiled = tuple[TspCompiled, dict[str, Any]]
 
@@ -57,3 +58,17 @@ def test_int8_products_of_any_size(rows: int, inner: int, columns: int, seed: in
     given_x = r.integers(-128, 128, (rows, inner)).astype(np.int8)
     found = run_bursts(made.program, {"x": given_x})["y"]
     np.testing.assert_array_equal(found, given_x.astype(np.int32) @ w.astype(np.int32))
+
+
+def test_rows_written_whole_and_rows_joined_from_parts_lie_in_one_strip() -> None:
+    """A convolution's windows: rows of padding are written whole, the others from pieces of neighbours."""
+    r = np.random.Generator(np.random.Philox(1))
+    b = Builder()
+    x = b.input("x", "i8", (1, 28, 28, 128))
+    w = b.constant(r.integers(-9, 9, (3, 3, 128, 128)).astype(np.int8), "i8")
+    b.output("y", b.cast(b.convolution(x, w, stride=(2, 2), padding=((1, 1), (1, 1))), "i8"))
+    made = compile_tsp(b.graph())
+    code = made.program.code[made.program.code["op"] == Op.WRITE]
+    whole = code["a"][:, 3] == made.program.machine.lanes << 16
+    assert np.intersect1d(code["strip"][whole], code["strip"][~whole]).size
+    assert check(made.program) == []

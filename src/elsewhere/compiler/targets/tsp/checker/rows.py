@@ -157,7 +157,7 @@ def _whole(view: View, needed: Array, given: Array) -> None:
         view.fault("memory", -1, f"row {tag % ROWS} of strip {tag // ROWS} is written twice")
     partly = who[~every]
     if len(partly):
-        names = np.r_[names, _patched(view, partly, set(np.unique(names // ROWS).tolist()), maps)]
+        names = np.r_[names, _patched(view, partly, names, maps)]
     lost = needed[~np.isin(needed, names, assume_unique=False) & ~np.isin(needed, given)]
     lost = lost[~np.isin(lost // ROWS, view.strip[view.op == Op.SCATTER])]
     for tag in lost[: view.SHOWN].tolist():
@@ -173,8 +173,8 @@ def _tags(view: View, who: Array) -> Array:
     return view.strip[each] * ROWS + view.row[each] + view.row_step[each] * inside
 
 
-def _patched(view: View, partly: Array, full: set[int], maps: Array) -> Array:
-    """Tags of rows whose lanes were written part by part, each once."""
+def _patched(view: View, partly: Array, full: Array, maps: Array) -> Array:
+    """Tags of rows whose lanes were written part by part, each once; `full` were written whole."""
     strips, lanes = view.program.strips, view.machine.lanes
     order = partly[np.argsort(view.strip[partly], kind="stable")]
     numbers = view.strip[order]
@@ -182,8 +182,6 @@ def _patched(view: View, partly: Array, full: set[int], maps: Array) -> Array:
     complete = []
     for begin, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
         number = int(numbers[begin])
-        if number in full:
-            view.fault("lanes", order[begin], f"strip {number} is written whole and in part")
         change = np.zeros((int(strips["rows"][number]), lanes + 1), np.int16)
         for who in order[begin:end].tolist():
             rows = view.row[who] + view.row_step[who] * np.arange(view.count[who])
@@ -195,6 +193,8 @@ def _patched(view: View, partly: Array, full: set[int], maps: Array) -> Array:
                 edge = np.diff(np.r_[0, maps[-1 - mask] >= 0, 0].astype(np.int16))
                 np.add.at(change, rows, edge)
         times = np.cumsum(change[:, :-1], axis=1)
+        first, last = np.searchsorted(full, [number * ROWS, (number + 1) * ROWS])
+        times[full[first:last] % ROWS] += 1
         twice = np.flatnonzero((times > 1).any(axis=1))
         for row in twice[:2].tolist():
             lane = int(np.argmax(times[row] > 1))

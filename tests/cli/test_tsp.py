@@ -198,6 +198,9 @@ SMALL, TINY = "rows_per_slice = 32", "rows_per_slice = 16"
         (["tsp", "report", "made.tsp", "-o", "page.txt"], "page.txt must end in .html"),
         (["tsp", "report", "flipped.tsp"], "flipped.tsp: the program is damaged"),
         (["tsp", "check", "flipped.tsp"], "flipped.tsp: the program is damaged"),
+        (["tsp", "picture", "made.tsp", "-o", "a.png", "--of", "moon"], "--of must be one of units, flow, chip"),
+        (["tsp", "picture", "made.tsp", "-o", "a.png", "--of", "chip"], "a.png must end in .svg"),
+        (["tsp", "picture", "made.tsp", "-o", "a.svg", "--of", "flow", "--instruction", "9999"], "must be from 0 to"),
         (["tsp", "show", "made.tsp", "--layer", "nowhere"], "no place begins with 'nowhere'"),
     ],
 )
@@ -229,7 +232,19 @@ def test_mistakes_are_told(
     assert {p: p.read_bytes() for p in Path().iterdir()} == before
 
 
-VERBS = ("compile", "run", "check", "show", "report")
+def test_pictures_and_the_example(program: Path, tmp_path: Path) -> None:
+    for arguments in (["-o", "units.png"], ["--of", "chip", "-o", "chip.svg"], ["--of", "flow", "-o", "flow.svg"]):
+        result = call("tsp", "picture", program, *arguments[:-1], tmp_path / arguments[-1], "--json")
+        assert result.exit_code == 0, result.output
+        said = json.loads(result.stdout)
+        assert (tmp_path / arguments[-1]).stat().st_size == said["bytes"] > 1000
+    three = tmp_path / "three.tsp"
+    assert json.loads(call("tsp", "example", "-o", three, "--json").stdout)["instructions"] == 3
+    assert "no rule broken" in call("tsp", "run", three).stdout
+    assert len(call("tsp", "show", three).stdout.splitlines()) == 3
+
+
+VERBS = ("compile", "run", "check", "show", "report", "picture", "example")
 
 
 @pytest.mark.parametrize("verb", VERBS)

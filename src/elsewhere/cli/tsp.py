@@ -484,6 +484,88 @@ def report(
     typer.echo(f"{output}: {len(content) / 1e6:.1f} MB, {loaded.cycles:,} cycles, {len(loaded.code):,} instructions")
 
 
+@app.command()
+def picture(
+    program: ProgramArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .png of units, else an .svg.", show_default=False)],
+    of: Annotated[
+        str, typer.Option(help="units: what is busy when; flow: rows on their way; chip: the layout of its machine.")
+    ] = "units",
+    instruction: Annotated[
+        int | None,
+        typer.Option(
+            help="With flow: the one that this instruction belongs to (`tsp show --json`).", show_default="all"
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Words above it.", show_default="PROGRAM")] = "",
+    json_: JsonOption = False,
+) -> None:
+    """Draw a still picture of a program.
+
+    Examples:
+
+    elsewhere tsp picture model.tsp -o model.png
+
+    elsewhere tsp picture small.tsp --of flow --instruction 12 -o flow.svg
+    """
+    with user_errors(MISTAKES):
+        kinds = {"units": ".png", "flow": ".svg", "chip": ".svg"}
+        if of not in kinds:
+            raise ValueError(f"--of must be one of {', '.join(kinds)}, got {of!r}")
+        check_path(output, kinds[of])
+    with stoppable("Stopped. Nothing was written."), user_errors(MISTAKES), progress(json_) as say:
+        say("reading")
+        loaded = _load(program)
+        say("drawing")
+        content = in_background(lambda: _drawing(loaded, of, instruction, title or program.stem))
+        write_whole(output, content)
+    if json_:
+        print_json({"file": str(output), "bytes": len(content), "of": of, "cycles": loaded.cycles})
+        return
+    typer.echo(f"{output}: {len(content) / 1e3:.0f} KB")
+
+
+def _drawing(program: Program, of: str, instruction: int | None, title: str) -> bytes:
+    from elsewhere.compiler.targets.tsp.report import Report, diagram
+    from elsewhere.compiler.targets.tsp.report.picture import units_picture
+
+    if of == "units":
+        return units_picture(Report.of(program), title)
+    if of == "chip":
+        return diagram.layout(program.machine).encode()
+    return diagram.space_time(program, title, diagram.flow_of(program, instruction)).encode()
+
+
+@app.command()
+def example(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the program goes (.tsp).")] = Path(
+        "example.tsp"
+    ),
+    machine: MachineOption = "groqchip1",
+    json_: JsonOption = False,
+) -> None:
+    """Write the smallest program that does something: Read, one ALU, Write.
+
+    Examples:
+
+    elsewhere tsp example -o three.tsp
+
+    elsewhere tsp show three.tsp
+    """
+    with user_errors(MISTAKES):
+        from elsewhere.compiler.targets.tsp.assembly import save
+        from elsewhere.compiler.targets.tsp.example import smallest
+        from elsewhere.compiler.targets.tsp.machine import load_machine
+
+        check_path(output, ".tsp")
+        made = smallest(load_machine(machine))
+        write_whole(output, save(made))
+    if json_:
+        print_json({"file": str(output), "bytes": output.stat().st_size, **_figures(made)})
+        return
+    typer.echo(f"{output}: {len(made.code)} instructions, {made.cycles} cycles; see `elsewhere tsp show {output}`")
+
+
 def _page(program: Program, title: str) -> str:
     from elsewhere.compiler.targets.tsp.report import Report, page
 

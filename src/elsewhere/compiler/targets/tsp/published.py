@@ -102,20 +102,26 @@ def bert(layers: int = 12, width: int = 768, heads: int = 12, hidden: int = 3072
     b = net.b
     x = b.input("x", "f32", (length, width))
     for layer in range(layers):
-        b.place = f"layer{layer}.attention"
+        b.place = f"layer{layer}.query_key_value"
         q = net.narrow(x, 30.0)
         joint = net.linear(q, 3 * width)
         parts = [_heads(b, b.narrow(joint, 1, i * width, (i + 1) * width), heads) for i in range(3)]
-        mixed = _attention(b, *parts)
+        mixed = _attention(b, f"layer{layer}", *parts)
         merged = b.reshape(b.transpose(mixed, (1, 0, 2)), (length, width))
+        merged = net.narrow(merged, 60.0)
         b.place = f"layer{layer}.output"
-        x = _norm(net, b.binary("add", x, net.linear(net.narrow(merged, 60.0), width)))
+        x = b.binary("add", x, net.linear(merged, width))
+        b.place = f"layer{layer}.norm1"
+        x = _norm(net, x)
         b.place = f"layer{layer}.hidden"
         inner = net.linear(net.narrow(x, 30.0), hidden)
         curve = b.unary("erf", b.binary("mul", inner, b.like(0.5**0.5, inner)))
         inner = b.binary("mul", b.binary("mul", inner, b.like(0.5, inner)), b.binary("add", curve, b.like(1.0, curve)))
+        inner = net.narrow(inner)
         b.place = f"layer{layer}.contract"
-        x = _norm(net, b.binary("add", x, net.linear(net.narrow(inner), width)))
+        x = b.binary("add", x, net.linear(inner, width))
+        b.place = f"layer{layer}.norm2"
+        x = _norm(net, x)
     b.output("y", x)
     return b.graph()
 
@@ -126,13 +132,17 @@ def _heads(b: Builder, x: int, heads: int) -> int:
     return b.transpose(b.reshape(half, (rows, heads, width // heads)), (1, 0, 2))
 
 
-def _attention(b: Builder, q: int, k: int, v: int) -> int:
+def _attention(b: Builder, place: str, q: int, k: int, v: int) -> int:
+    b.place = f"{place}.scores"
     scores = b.matmul(q, b.transpose(k, (0, 2, 1)))
     scores = b.binary("mul", scores, b.like(b.shape(q)[-1] ** -0.5, scores))
     shape = b.shape(scores)
+    b.place = f"{place}.softmax"
     raised = b.unary("exp", b.binary("sub", scores, b.spread(b.reduce("max", scores, (2,)), shape)))
     inverse = b.unary("reciprocal", b.reduce("sum", raised, (2,)))
-    return b.matmul(b.cast(b.binary("mul", raised, b.spread(inverse, shape)), "f16"), v)
+    shares = b.cast(b.binary("mul", raised, b.spread(inverse, shape)), "f16")
+    b.place = f"{place}.values"
+    return b.matmul(shares, v)
 
 
 def _norm(net: _Layers, x: int) -> int:

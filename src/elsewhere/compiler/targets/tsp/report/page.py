@@ -7,16 +7,12 @@ import re
 from importlib import resources
 from typing import Any
 
-import numpy as np
-
-from elsewhere.compiler.targets.tsp.program import FUNCTIONS, TYPES, Op, Queues
+from elsewhere.compiler.targets.tsp.program import FUNCTIONS, TYPES, Op
 from elsewhere.compiler.targets.tsp.report import pack
 from elsewhere.compiler.targets.tsp.report.account import Report
 from elsewhere.compiler.targets.tsp.report.layers import as_json
+from elsewhere.compiler.targets.tsp.report.timeline import timeline_labels, timeline_rows
 from elsewhere.compiler.targets.tsp.report.waits import KINDS
-
-CORE = 0.98
-"""Share of a layer's rows that its label in the timeline covers; weights may be loaded long before."""
 
 
 def page(report: Report, title: str) -> str:
@@ -34,10 +30,10 @@ def page(report: Report, title: str) -> str:
         "totals": report.totals(),
         "critical": report.critical(),
         "layers": [as_json(layer) | {"symbol": layer.number} for layer in report.layers],
-        "labels": _labels(report),
+        "labels": timeline_labels(report),
         "symbols": list(program.symbols),
         "values": report.machine(),
-        "rows": _rows(report),
+        "rows": timeline_rows(report),
         "starts": starts,
         "slices": program.machine.slices,
         "half": program.machine.slices_per_hemisphere,
@@ -59,41 +55,3 @@ def page(report: Report, title: str) -> str:
 
 def _plain(value: Any) -> Any:
     return value.item()
-
-
-def _labels(report: Report) -> list[list[int]]:
-    """(symbol, first, last): the stretch of cycles in which nearly all of a layer's work is done."""
-    code = report.program.code
-    made = []
-    for layer in report.layers:
-        mine = code[(code["symbol"] == layer.number) & (code["issue"] >= layer.start)]
-        work = mine[np.isin(mine["op"], (Op.ACTIVATE, Op.ALU))]
-        mine = work if len(work) else mine
-        mine = mine[np.argsort(mine["issue"], kind="stable")]
-        share = np.cumsum(mine["count"]) / mine["count"].sum()
-        low, high = np.searchsorted(share, ((1 - CORE) / 2, (1 + CORE) / 2))
-        first, last = mine[low], mine[min(int(high), len(mine) - 1)]
-        made.append([layer.number, int(first["issue"]), int(last["issue"] + last["count"])])
-    return made
-
-
-def _rows(report: Report) -> list[dict[str, Any]]:
-    """Lines of the timeline from the chip's west to its east: name, group and queue."""
-    m = report.program.machine
-    queues = Queues(m)
-    half, per = m.slices_per_hemisphere, m.planes_per_hemisphere
-    first = queues.switch(0, "shift", 0)
-    each = queues.switch(1, "shift", 0) - first
-    sides: list[list[tuple[str, list[int]]]] = []
-    for side in (0, 1):
-        memory = list(range(side * half, (side + 1) * half))
-        planes = [(f"MXM {p}", [queues.matrix(p, k) for k in range(3)]) for p in range(side * per, (side + 1) * per)]
-        switch = list(range(first + side * each, first + (side + 1) * each))
-        name = ("west", "east")[side]
-        sides.append([(f"MEM {name}", memory), (f"SXM {name}", switch), *planes])
-    west = [(name, found[::-1]) if name.startswith("MEM") else (name, found) for name, found in sides[0][::-1]]
-    middle = [("VXM", [queues.alu(i) for i in range(m.alus)])]
-    return [
-        {"group": name, "queues": found, "names": [queues.name(q) for q in found]}
-        for name, found in [*west, *middle, *sides[1]]
-    ]

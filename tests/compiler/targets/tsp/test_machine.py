@@ -49,6 +49,17 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         ("base = 'h100'", "base must be one of"),
         ("not toml", "no TOML"),
         ("rows_per_slice = 8191", "whole banks"),
+        ("rows_per_slice = 8388608", "rows_per_slice must be at most"),
+        ("slices_per_hemisphere = 1000\nrows_per_slice = 1048576", "GiB"),
+        ("streams = 300", "streams must be at most 256"),
+        ("weight_streams = 64", "weight_streams must be at most streams"),
+        ("lanes_per_superlane = 17\nsuperlanes = 19", "blocks of 16"),
+        ("clock_hz = nan", "clock_hz must be at least"),
+        ("clock_hz = inf", "clock_hz must be at least"),
+        ("alus = true", "alus must be int"),
+        ("[alus]\nmany = 1", "alus must be int"),
+        ("base = []", "base must be one of"),
+        ("name = 7", "name must be str"),
     ],
 )
 def test_malformed_files_are_told(tmp_path: Path, text: str, message: str) -> None:
@@ -56,6 +67,11 @@ def test_malformed_files_are_told(tmp_path: Path, text: str, message: str) -> No
     path.write_text(text)
     with pytest.raises(MachineError, match=message):
         load_machine(path)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"none.toml cannot be read"):
+        load_machine(tmp_path / "none.toml")
 
 
 def test_unknown_names_are_told() -> None:

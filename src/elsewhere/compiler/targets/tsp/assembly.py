@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elsewhere.compiler.targets.tsp import intake
 from elsewhere.compiler.targets.tsp.machine import TspMachine
 from elsewhere.compiler.targets.tsp.program import (
     INSTRUCTION,
@@ -31,8 +32,12 @@ from elsewhere.compiler.targets.tsp.program import (
 )
 
 MAGIC = b"EWTSP\x00\x00\x02"
-LARGEST = 1 << 31
-"""Bytes of one section at most."""
+
+DAMAGE = (
+    *(KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError),
+    *(RecursionError, zlib.error, struct.error),
+)
+"""What reading damaged bytes may meet."""
 
 _LINE = re.compile(
     r"@(?P<issue>\d+) (?P<queue>[\w.]+) (?P<op>[a-z]+)\.(?P<dtype>\w+) x(?P<count>\d+) \[(?P<a>[-\d,]+)\]"
@@ -87,10 +92,10 @@ def parse(text: str, machine: TspMachine) -> tuple[NDArray[Any], tuple[str, ...]
             if line.startswith(".symbol "):
                 symbols.append(str(json.loads(line.split(" ", 2)[2])))
             elif line.strip():
-                rows.append(_row(line, numbers))
-        except (KeyError, ValueError, OverflowError) as error:
+                rows.append(np.array(_row(line, numbers), INSTRUCTION))
+        except (KeyError, ValueError, IndexError, OverflowError, TypeError) as error:
             raise ProgramError(f"line {number}: not an instruction: {line[:120]!r} ({error})") from error
-    return np.array(rows, INSTRUCTION), tuple(symbols)
+    return np.stack(rows) if rows else np.zeros(0, INSTRUCTION), tuple(symbols)
 
 
 def _row(line: str, numbers: dict[str, int]) -> tuple[Any, ...]:
@@ -203,8 +208,8 @@ def load(data: bytes, machine: TspMachine | None = None) -> Program:
         return _program(target, meta, sections)
     except ProgramError:
         raise
-    except (KeyError, ValueError, TypeError, IndexError, zlib.error, struct.error) as error:
-        raise ProgramError(f"the program is damaged: {error}") from error
+    except DAMAGE as error:
+        raise ProgramError(f"the program is damaged: {str(error)[:200]}") from error
 
 
 def _another(machine: TspMachine, meta: dict[str, Any]) -> str:
@@ -228,46 +233,42 @@ def _sections(body: bytes) -> list[bytes]:
     for _ in range(5):
         size, length = struct.unpack_from("<QQ", body, at)
         at += 16
-        if size > LARGEST or length > len(body) - at:
-            raise ProgramError(f"a section of {size} bytes cannot be")
+        if length > len(body) - at:
+            raise ProgramError(f"a section of {length} bytes is longer than the file")
+        intake.section_size(size, length)
         engine = zlib.decompressobj()
         raw = engine.decompress(body[at : at + length], size + 1)
         if len(raw) != size:
             raise ProgramError("a section has another length than it says")
         found.append(raw)
         at += length
+    if at != len(body):
+        raise ProgramError(f"{len(body) - at} bytes too many")
     return found
 
 
 def _program(machine: TspMachine, meta: dict[str, Any], sections: list[bytes]) -> Program:
     image, at = [], 0
     for slice_, address, rows in meta["image"]:
+        intake.integer(slice_, 0, machine.slices - 1, "a slice of constants")
+        intake.integer(rows, 1, machine.rows_per_slice, "rows of constants")
+        intake.integer(address, 0, machine.rows_per_slice - rows, "an address of constants")
         size = rows * machine.lanes
-        inside = 0 <= slice_ < machine.slices and 0 <= address <= address + rows <= machine.rows_per_slice
-        if not inside or at + size > len(sections[3]):
-            raise ProgramError(f"constants at slice {slice_}, row {address} are outside the memory")
+        if at + size > len(sections[3]):
+            raise ProgramError(f"constants at slice {slice_}, row {address} are not in the file")
         rows_of = np.frombuffer(sections[3], np.uint8, size, at).reshape(rows, machine.lanes)
         image.append((slice_, address, rows_of))
         at += size
-    return Program(
+    made = Program(
         machine=machine,
         code=_records(sections[1], INSTRUCTION),
         symbols=tuple(meta["symbols"]),
         maps=np.frombuffer(sections[2], "<i2").reshape(meta["maps"]),
         image=image,
-        inputs=tuple(_load_port(p, machine) for p in meta["inputs"]),
-        outputs=tuple(_load_port(p, machine) for p in meta["outputs"]),
+        inputs=tuple(intake.port(p, machine) for p in meta["inputs"]),
+        outputs=tuple(intake.port(p, machine) for p in meta["outputs"]),
         states=tuple((a, b) for a, b in meta["states"]),
         strips=_records(sections[4], STRIP),
         facts=meta["facts"],
     )
-
-
-def _load_port(port: dict[str, Any], machine: TspMachine) -> Port:
-    pieces = np.array(port["pieces"], np.int64).reshape(-1, 7)
-    slices, ends = pieces[:, 5], pieces[:, 6] + pieces[:, 4]
-    if len(pieces) and (pieces.min() < 0 or slices.max() >= machine.slices or ends.max() > machine.rows_per_slice):
-        raise ProgramError(f"port {port['name']!r} lies outside the memory")
-    return Port(
-        name=port["name"], dtype=port["dtype"], shape=tuple(port["shape"]), pieces=pieces, columns=int(port["columns"])
-    )
+    return intake.whole(made)

@@ -19,6 +19,8 @@ CARDS = "cycles reported from programs that ran on real cards"
 DERIVED = "derived from published values"
 ASSUMED = "assumed"
 VENDOR = "vendor pages"
+LARGEST_MEMORY = 1 << 36
+"""Bytes of a chip's memory at most, since a simulation holds them all."""
 
 
 class MachineError(ValueError):
@@ -95,6 +97,16 @@ class TspMachine:
                 raise MachineError(f"{f.name} must be {f.type}, got {value!r}")
             if f.type != "str" and not f.metadata["low"] <= value < 1e15:
                 raise MachineError(f"{f.name} must be at least {f.metadata['low']} {f.metadata['unit']}, got {value!r}")
+        limits = (("streams", 256), ("lanes", 1 << 15), ("rows_per_slice", 1 << 20), ("slices", 1 << 12))
+        for name, most in limits:
+            if getattr(self, name) > most:
+                raise MachineError(f"{name} must be at most {most}, got {getattr(self, name)!r}")
+        if self.weight_streams > self.streams:
+            raise MachineError(f"weight_streams must be at most streams ({self.streams}), got {self.weight_streams}")
+        if self.lanes % 16:
+            raise MachineError(f"lanes must be whole blocks of 16, which transposers turn, got {self.lanes}")
+        if self.memory_bytes > LARGEST_MEMORY:
+            raise MachineError(f"memory must be at most {LARGEST_MEMORY >> 30} GiB, got {self.memory_bytes >> 30} GiB")
         if self.rows_per_slice % self.banks_per_slice:
             raise MachineError(f"rows_per_slice must be whole banks, got {self.rows_per_slice}/{self.banks_per_slice}")
         if 2 * self.float_rows > self.lanes:
@@ -229,8 +241,10 @@ def load_machine(name: str | Path) -> TspMachine:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MachineError(f"{path.name} is no TOML file: {error}") from error
+    except OSError as error:
+        raise MachineError(f"{path.name} cannot be read: {error.strerror}") from error
     base = given.pop("base", "groqchip1")
-    if base not in MACHINES:
+    if not isinstance(base, str) or base not in MACHINES:
         raise MachineError(f"base must be one of {sorted(MACHINES)}, got {base!r}")
     names = [f.name for f in fields(TspMachine)]
     for key in given:

@@ -88,21 +88,41 @@ def diagonal(time: int, place: int, stream: int) -> int:
 
 
 def load_image(program: Program, inputs: dict[str, Array]) -> Array:
-    """Memory (slices, rows, lanes) before the first cycle. Raises SimulationError for missing or misshapen inputs."""
+    """Memory (slices, rows, lanes) before the first cycle.
+
+    Raises SimulationError for inputs that are missing, unknown or misshapen, or that their type cannot hold.
+    """
     machine = program.machine
+    names = [port.name for port in program.inputs]
+    for name in inputs:
+        if name not in names:
+            raise SimulationError(f"there is no input {name!r}; inputs are {sorted(names)}")
     memory = np.zeros((machine.slices, machine.rows_per_slice, machine.lanes), np.uint8)
     for slice_, address, data in program.image:
         memory[slice_, address : address + len(data)] = data
     for port in program.inputs:
         if port.name not in inputs:
             raise SimulationError(f"input {port.name!r} is missing; given are {sorted(inputs)}")
-        value = np.asarray(inputs[port.name])
-        if value.shape != port.shape:
-            raise SimulationError(f"input {port.name!r} must have shape {port.shape}, got {value.shape}")
+        value = _given(port, np.asarray(inputs[port.name]))
         parts = to_bytes(value.reshape(-1, port.columns), port.dtype, machine.lanes)
         for _, tile, byte, first, rows, slice_, address in port.pieces.tolist():
             memory[slice_, address : address + rows] = parts[tile, byte, first : first + rows]
     return memory
+
+
+def _given(port: Port, value: Array) -> Array:
+    """An input's value, if it has the port's shape and its type can hold it."""
+    if value.shape != port.shape:
+        raise SimulationError(f"input {port.name!r} must have shape {port.shape}, got {value.shape}")
+    if value.dtype.kind not in "biuf":
+        raise SimulationError(f"input {port.name!r} must hold numbers, got {value.dtype}")
+    if port.dtype in ("i8", "i32"):
+        if value.dtype.kind == "f":
+            raise SimulationError(f"input {port.name!r} must hold whole numbers of {port.dtype}, got {value.dtype}")
+        limits = np.iinfo(np.int8 if port.dtype == "i8" else np.int32)
+        if value.size and (value.min() < limits.min or value.max() > limits.max):
+            raise SimulationError(f"input {port.name!r} must lie from {limits.min} to {limits.max} ({port.dtype})")
+    return value
 
 
 def read_port(memory: Array, port: Port, lanes: int) -> Array:

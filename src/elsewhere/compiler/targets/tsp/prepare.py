@@ -23,6 +23,8 @@ from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.rows import gather, update
 from elsewhere.compiler.targets.tsp.widen import widen
 
+OPERATIONS = 4
+"""So many operations in a row are moved behind a spreading."""
 BANK_ROWS = 2048
 """Rows of a table that one instruction chooses from: half a bank, so that long tables find room beside other values."""
 
@@ -39,11 +41,39 @@ def prepare(graph: Graph) -> Graph:
         widen,
         lower,
         lower,  # an update becomes a gather, which may become several
+        spread_late,
         fold_constants,
         remove_dead,
     ):
         graph = check(step(graph), "imported")
     return graph
+
+
+def spread_late(graph: Graph) -> Graph:
+    """What is calculated from one number a row, behind its spreading along the lanes instead of before it.
+
+    The same numbers, calculated in every lane: a pass of their own through the vector unit is saved.
+    """
+    users = graph.users()
+
+    def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
+        if node.op != "broadcast":
+            return None
+        source = graph.nodes[node.inputs[0]]
+        wide = node.type.shape[-1:] != source.type.shape[-1:] and node.type.shape[:-1] == source.type.shape[:-1]
+        if not wide or len(users[node.inputs[0]]) > 1:
+            return None
+        return _spread(builder, operands[0], node.type.shape, OPERATIONS)
+
+    return rebuild(graph, change)
+
+
+def _spread(builder: Builder, value: int, shape: tuple[int, ...], most: int) -> int:
+    node = builder.nodes[value]
+    if node.op not in ("unary", "binary", "cast", "select") or node.type.size == 1 or most == 0:
+        return builder.broadcast(value, shape)
+    operands = [_spread(builder, i, shape, most - 1) for i in node.inputs]
+    return builder.add(node.op, operands, **node.attributes)
 
 
 def lower(graph: Graph) -> Graph:

@@ -18,6 +18,7 @@ from elsewhere.compiler.targets.tsp.program import (
     KEPT,
     STRIP,
     TYPES,
+    WIDTH,
     Port,
     Program,
     operations,
@@ -37,6 +38,8 @@ from elsewhere.compiler.targets.tsp.scheduler.vector import EARLY, Chain, emit_a
 
 Array = NDArray[Any]
 MOVEMENT = ("reshape", "transpose", "broadcast", "concatenate", "slice")
+MATRIX = (64, 256)
+"""Rows of a matrix that makes one strip."""
 STREAMS = 20
 """Bytes of operands that one region may take in."""
 
@@ -100,7 +103,13 @@ class Build:
         columns = type_.shape[-1] if type_.shape else 1
         # Both planes of a hemisphere read i8 at once, each from a copy of its own.
         sides = (0, 0, 1, 1) if type_.dtype == "i8" else BOTH
-        return self.context.storage.store(type_.dtype, math.prod(type_.shape[:-1]), columns, sides)
+        rows = math.prod(type_.shape[:-1])
+        # Matrices side by side (heads) are worked on one after the other: each in strips of its own.
+        apart = type_.shape[-2] if len(type_.shape) == 3 and rows // MATRIX[0] >= type_.shape[-2] else 0
+        segment = apart if MATRIX[0] <= apart <= MATRIX[1] else 0
+        while segment and WIDTH[type_.dtype] * rows > segment * (self.context.machine.slices_per_hemisphere - 4):
+            segment *= 2
+        return self.context.storage.store(type_.dtype, rows, columns, sides, segment=segment)
 
     # -- the walk -----------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from elsewhere.compiler.targets.tsp.scheduler.vector import TURNS, bits, emit_re
 NEUTRAL = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
 BLOCK = 16
 """Rows and lanes that a transposer exchanges."""
-CHUNK = 128
+CHUNK = 32
 """Rows that go through all steps together."""
 TILES = 5
 """Tiles added in one pass; each brings up to four streams."""

@@ -137,7 +137,7 @@ class Storage:
         return lanes if columns == 1 else min(lanes, columns - tile * lanes)
 
     def segment_rows(self, rows: int) -> int:
-        return int(min(max(64, -(-rows // 8)), self.machine.bank_rows // 4))
+        return int(min(max(32, -(-rows // 8)), self.machine.bank_rows // 4))
 
     def store(
         self,
@@ -149,13 +149,14 @@ class Storage:
         name: str = "",
         fixed: bool = False,
         avoid: Sequence[int] = (),
+        segment: int = 0,
     ) -> Stored:
         """A new value with a copy in each of `hemispheres`, not in the slices `avoid` if others are left.
 
-        `data` (tiles, bytes, rows, lanes) makes it a constant; `fixed` is a value that stays for the next run.
+        A strip holds `segment` rows, or as many as suit the number of rows. `data` (tiles, bytes, rows, lanes) makes it a constant; `fixed` is a value that stays for the next run.
         """
         fixed = fixed or data is not None
-        segment = max(1, self.segment_rows(rows))
+        segment = segment or max(1, self.segment_rows(rows))
         segments = max(1, -(-rows // segment))
         tiles = 1 if columns == 1 else max(1, -(-columns // self.machine.lanes))
         copies = []
@@ -166,8 +167,9 @@ class Storage:
                 lanes = self.lanes_of(columns, tile)
                 count = WIDTH[dtype] * segments
                 before = taken.get((side, tile))
-                if before is not None and count > 1:
-                    found = before[1:] + before[:1]  # what is written at once must lie in different slices
+                width = WIDTH[dtype]
+                if before is not None and count > width:
+                    found = before[width:] + before[:width]  # what is written at once must lie in different slices
                 else:
                     found = self.slices(side, count, before or avoid, fixed)
                 taken[side, tile] = found
@@ -177,7 +179,7 @@ class Storage:
                     for part in range(segments):
                         count = min(segment, rows - part * segment)
                         piece = data[tile, byte, part * segment : part * segment + count] if data is not None else None
-                        strip = self.strip(found[part * WIDTH[dtype] + byte], count, piece, dtype, byte, lanes, fixed)
+                        strip = self.strip(found[part * width + byte], count, piece, dtype, byte, lanes, fixed)
                         if data is not None:
                             strip.touch(0, 0)
                         row.append(strip)

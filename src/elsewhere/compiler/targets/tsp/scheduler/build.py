@@ -61,6 +61,8 @@ class Build:
         self.inside = {m for r in self.regions.values() for m in r.members if m != r.root}
         self.products = {r.product: r for r in self.regions.values() if r.product >= 0}
         self.absorbed = {r.product_leaf for r in self.regions.values() if r.product >= 0}
+        self.widened = self.casts()
+        """For a sum of what is only cast for it, the value that is cast."""
         self.values: dict[int, Moved] = {}
         self.ports: list[Port] = []
         self.inputs: dict[str, Stored] = {}
@@ -70,6 +72,18 @@ class Build:
         held = sum(a.nbytes if a.dtype != np.float32 else a.nbytes // 2 for a in graph.constants.values())
         self.twice = 2 * held < ROOM_FOR_WEIGHTS * machine.memory_bytes
         """Whether weights lie in both hemispheres, so that any plane may take them."""
+
+    def casts(self) -> dict[int, int]:
+        found = {}
+        for number, node in enumerate(self.graph.nodes):
+            region = self.regions.get(node.inputs[0]) if node.op == "reduce" else None
+            if region is None or region.members != [region.root] or region.product >= 0:
+                continue
+            cast = self.graph.nodes[region.root]
+            if cast.op == "cast" and self.users[region.root] == [number] and region.root not in self.graph.kept():
+                found[number] = cast.inputs[0]
+                self.inside.add(region.root)
+        return found
 
     # -- values -------------------------------------------------------------------------------------------------
 
@@ -154,9 +168,16 @@ class Build:
         elif node.op == "matmul":
             self.matmul(number, None)
         elif node.op == "reduce":
-            source = self.graph.nodes[node.inputs[0]].type
-            tiles = self.tiles(node.inputs[0])
-            made = reduce_lanes(self.context, tiles, node.type.dtype, source.shape[-1], node.attributes["function"])
+            value = self.widened.get(number, node.inputs[0])
+            source = self.graph.nodes[value].type
+            made = reduce_lanes(
+                self.context,
+                self.tiles(value),
+                source.dtype,
+                node.type.dtype,
+                source.shape[-1],
+                node.attributes["function"],
+            )
             self.keep(number, made)
         elif node.op == "gather":
             self.keep(number, gather_rows(self.context, *self.gathered(node), node.type.shape))

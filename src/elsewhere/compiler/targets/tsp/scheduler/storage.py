@@ -20,6 +20,8 @@ from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError
 Array = NDArray[Any]
 
 
+ROOMS = 4
+"""Values that come and go avoid slices that hold this share of a bank more constants than others."""
 EVEN = 128
 """Slices whose emptiest banks differ by fewer rows take turns; else the emptier one is chosen."""
 
@@ -124,7 +126,8 @@ class Storage:
         start = self.turn[hemisphere]
         ring = [hemisphere * per + (start + i) % per for i in range(per)]
         ring = [s for s in ring if s not in avoid] or ring
-        room = (self.fixed if fixed else self.load)[ring].min(axis=1) // EVEN
+        # What comes and goes takes turns: who follows the emptiest puts all that is needed at once into a few slices.
+        room = self.fixed[ring].min(axis=1) // (EVEN if fixed else self.machine.bank_rows // ROOMS)
         chosen = [ring[i] for i in np.argsort(room, kind="stable")[:count].tolist()]
         while len(chosen) < count:
             chosen.append(ring[len(chosen) % len(ring)])
@@ -153,7 +156,8 @@ class Storage:
     ) -> Stored:
         """A new value with a copy in each of `hemispheres`, not in the slices `avoid` if others are left.
 
-        A strip holds `segment` rows, or as many as suit the number of rows. `data` (tiles, bytes, rows, lanes) makes it a constant; `fixed` is a value that stays for the next run.
+        A strip holds `segment` rows, or as many as suit the number of rows. `data` (tiles, bytes, rows, lanes) makes it
+        a constant; `fixed` is a value that stays for the next run.
         """
         fixed = fixed or data is not None
         segment = segment or max(1, self.segment_rows(rows))

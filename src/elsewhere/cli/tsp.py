@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elsewhere.cli.files import check_path, describe, in_words, write_arrays, write_whole
+from elsewhere.cli.files import check_path, describe, in_bytes, in_words, write_arrays, write_whole
 from elsewhere.cli.models import (
     CALIBRATION_HELP,
     HELP,
@@ -45,7 +45,14 @@ def validate(
     save: Annotated[Path | None, typer.Option(help="Also write the JSON here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the published results again: measured over published, and the misses."""
+    """Measure the published results again: measured over published, and the misses.
+
+    Examples:
+
+    elsewhere tsp validate
+
+    elsewhere tsp validate --row resnet-50 --row bert-base --json
+    """
     from elsewhere.compiler.targets.tsp.machine import load_machine
     from elsewhere.compiler.targets.tsp.validate import validate as run
 
@@ -79,7 +86,10 @@ def realtime(
     plot: Annotated[Path | None, typer.Option(help="Write frames per second against chips as SVG here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The smallest machine on which a video model makes every frame in time."""
+    """The smallest machine on which a video model makes every frame in time.
+
+    Example: elsewhere tsp realtime --model wan-14b --size 1280x720 --fps 24 --steps 4 --plot chips.svg
+    """
     from dataclasses import asdict
 
     from elsewhere.compiler.targets.tsp import estimate
@@ -100,7 +110,8 @@ def realtime(
         print_json({**asdict(answer), "milliseconds": chosen.seconds * 1e3, "bound": chosen.bound})
         return
     typer.echo(
-        f"{answer.model} at {size}, {steps} steps, {fps:g} frames/s: {chosen.chips} chips, {answer.racks} racks, "
+        f"{answer.model} at {size}, {steps} steps, {fps:g} frames/s: {chosen.chips:,} chips in "
+        f"{answer.racks} rack{'s' if answer.racks != 1 else ''}, "
         f"{answer.watts:,.0f} W, {chosen.seconds * 1e3:.1f} ms a frame, bound by {chosen.bound}"
     )
 
@@ -210,8 +221,8 @@ def compile_for_chip(
         return
     typer.echo(
         f"{output}: {result['cycles']:,} cycles ({result['microseconds']:.2f} µs) on {chip.name} in "
-        f"{result['precision']}, {result['instructions']:,} instructions, {result['bytes'] / 1e6:.1f} MB, "
-        f"{result['memory_share']:.1%} of its memory, scheduled in {made.seconds:.1f} s"
+        f"{result['precision']}, {result['instructions']:,} instructions, {in_bytes(result['bytes'])}, "
+        f"{_share(result['memory_share'])} of its memory, scheduled in {made.seconds:.1f} s"
     )
     if report is not None:
         typer.echo(f"{report}: time by unit, memory, streams, layers and what holds them up")
@@ -223,6 +234,10 @@ def _samples(source: Source, calibration: list[Path]) -> list[dict[str, Any]]:
     if calibration:
         return read_samples(source, calibration)
     return [dict(source.states) | example_inputs(source.graph)]
+
+
+def _share(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
 
 
 def _figures(program: Program) -> dict[str, Any]:
@@ -481,7 +496,7 @@ def report(
     if json_:
         print_json({"file": str(output), "bytes": len(content), **found.to_json()})
         return
-    typer.echo(f"{output}: {len(content) / 1e6:.1f} MB, {loaded.cycles:,} cycles, {len(loaded.code):,} instructions")
+    typer.echo(f"{output}: {in_bytes(len(content))}, {loaded.cycles:,} cycles, {len(loaded.code):,} instructions")
 
 
 @app.command()
@@ -522,7 +537,7 @@ def picture(
     if json_:
         print_json({"file": str(output), "bytes": len(content), "of": of, "cycles": loaded.cycles})
         return
-    typer.echo(f"{output}: {len(content) / 1e3:.0f} KB")
+    typer.echo(f"{output}: {in_bytes(len(content))}")
 
 
 def _drawing(program: Program, of: str, instruction: int | None, title: str) -> bytes:
@@ -578,14 +593,26 @@ def sweep(
     machine: MachineOption = "groqchip1",
     as_json: JsonOption = False,
 ) -> None:
-    """How much each assumed value matters: cycles with it half and one and a half times as large."""
-    from elsewhere.compiler.targets.tsp.machine import load_machine
-    from elsewhere.compiler.targets.tsp.sweep import sweep as run
+    """How much each assumed value matters: cycles with it half and one and a half times as large.
 
-    with user_errors():
-        rows = run(network, load_machine(machine))
+    Example: elsewhere tsp sweep --network gemm --json
+    """
+    with stoppable("Stopped."), user_errors(MISTAKES), progress(as_json) as say:
+        from elsewhere.compiler.targets.tsp.machine import load_machine
+        from elsewhere.compiler.targets.tsp.sweep import sweep as run
+
+        target = load_machine(machine)
+        say(f"compiling {network} once for each value")
+        rows = in_background(lambda: run(network, target))
     if as_json:
         print_json(rows)
         return
     for line in rows:
         typer.echo(f"{line['field']:20s} {line['value']!s:>8s} {line['ratio']:6.3f}")
+
+
+ORDER = ["compile", "run", "check", "show", "report", "picture", "example", "decode", "realtime", "validate", "sweep"]
+"""Verbs as a reader meets them."""
+app.registered_commands.sort(
+    key=lambda c: ORDER.index(name) if (name := c.name or getattr(c.callback, "__name__", "")) in ORDER else len(ORDER)
+)

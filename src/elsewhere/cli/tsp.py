@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elsewhere.cli.files import check_path, describe, in_bytes, in_words, write_arrays, write_whole
+from elsewhere.cli.files import check_path, describe, in_words, write_arrays, write_whole
 from elsewhere.cli.models import (
     CALIBRATION_HELP,
     HELP,
@@ -22,7 +21,7 @@ from elsewhere.cli.models import (
     stoppable,
 )
 from elsewhere.cli.report import note, print_json, user_errors
-from elsewhere.cli.tsp_decode import decode
+from elsewhere.cli.tsp_measure import decode, machine_, realtime, sweep, validate
 
 if TYPE_CHECKING:
     from elsewhere.compiler.sources import Source
@@ -32,88 +31,12 @@ MISTAKES = (ValueError, OSError, ModuleNotFoundError, MemoryError)
 """What a model, a program, its inputs or the disk can be the reason of."""
 
 app = typer.Typer(help="A tensor streaming processor, simulated to the cycle and the bit.", no_args_is_help=True)
-app.command()(decode)
+for _verb in (validate, realtime, decode, sweep):
+    app.command()(_verb)
+app.command("machine")(machine_)
 
 MachineOption = Annotated[str, typer.Option(help="groqchip1, lp30-public, or a .toml file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@app.command()
-def validate(
-    machine: MachineOption = "groqchip1",
-    row: Annotated[list[str] | None, typer.Option(help="Only this row; may be given again.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Also write the JSON here.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure the published results again: measured over published, and the misses.
-
-    Examples:
-
-    elsewhere tsp validate
-
-    elsewhere tsp validate --row resnet-50 --row bert-base --json
-    """
-    from elsewhere.compiler.targets.tsp.machine import load_machine
-    from elsewhere.compiler.targets.tsp.validate import validate as run
-
-    with user_errors():
-        made = run(load_machine(machine), row, None if as_json else lambda name: typer.echo(f"  {name}", err=True))
-    report = made.to_json()
-    if save is not None:
-        with user_errors():
-            save.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if as_json:
-        print_json(report)
-        return
-    for result in made.results:
-        mark = "ok  " if result.met else "MISS"
-        typer.echo(
-            f"{mark} {result.name:38s} {result.measured:9.1f} of {result.published:9.1f} {result.unit:9s} "
-            f"{result.ratio:6.2f}  {result.note}"
-        )
-    for name, reason in made.failed.items():
-        typer.echo(f"FAIL {name}: {reason}")
-    typer.echo(f"median deviation {made.median:.1%}")
-
-
-@app.command()
-def realtime(
-    model: Annotated[str, typer.Option(help="A registered name such as wan-14b, or a config.json.")],
-    size: Annotated[str, typer.Option(help="Pixels, such as 1280x720.")] = "1280x720",
-    fps: Annotated[float, typer.Option(help="Frames a second.")] = 24.0,
-    steps: Annotated[int, typer.Option(help="Evaluations for each latent.")] = 4,
-    machine: MachineOption = "groqchip1",
-    plot: Annotated[Path | None, typer.Option(help="Write frames per second against chips as SVG here.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The smallest machine on which a video model makes every frame in time.
-
-    Example: elsewhere tsp realtime --model wan-14b --size 1280x720 --fps 24 --steps 4 --plot chips.svg
-    """
-    from dataclasses import asdict
-
-    from elsewhere.compiler.targets.tsp import estimate
-    from elsewhere.compiler.targets.tsp.machine import load_machine
-    from elsewhere.compiler.targets.tsp.shapes import find
-
-    with user_errors():
-        parts = size.lower().split("x")
-        if len(parts) != 2 or not all(p.isdigit() for p in parts):
-            raise ValueError(f"size must be like 1280x720, got {size!r}")
-        width, height = int(parts[0]), int(parts[1])
-        target = load_machine(machine)
-        answer = estimate.realtime(find(model), width=width, height=height, fps=fps, steps=steps, machine=target)
-        if plot is not None:
-            plot.write_text(estimate.plot([answer], fps), encoding="utf-8")
-    chosen = answer.chosen
-    if as_json:
-        print_json({**asdict(answer), "milliseconds": chosen.seconds * 1e3, "bound": chosen.bound})
-        return
-    typer.echo(
-        f"{answer.model} at {size}, {steps} steps, {fps:g} frames/s: {chosen.chips:,} chips in "
-        f"{answer.racks} rack{'s' if answer.racks != 1 else ''}, "
-        f"{answer.watts:,.0f} W, {chosen.seconds * 1e3:.1f} ms a frame, bound by {chosen.bound}"
-    )
 
 
 @app.command("compile")
@@ -221,8 +144,8 @@ def compile_for_chip(
         return
     typer.echo(
         f"{output}: {result['cycles']:,} cycles ({result['microseconds']:.2f} µs) on {chip.name} in "
-        f"{result['precision']}, {result['instructions']:,} instructions, {in_bytes(result['bytes'])}, "
-        f"{_share(result['memory_share'])} of its memory, scheduled in {made.seconds:.1f} s"
+        f"{result['precision']}, {result['instructions']:,} instructions, {result['bytes'] / 1e6:.1f} MB, "
+        f"{result['memory_share']:.1%} of its memory, scheduled in {made.seconds:.1f} s"
     )
     if report is not None:
         typer.echo(f"{report}: time by unit, memory, streams, layers and what holds them up")
@@ -234,10 +157,6 @@ def _samples(source: Source, calibration: list[Path]) -> list[dict[str, Any]]:
     if calibration:
         return read_samples(source, calibration)
     return [dict(source.states) | example_inputs(source.graph)]
-
-
-def _share(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
 
 
 def _figures(program: Program) -> dict[str, Any]:
@@ -496,7 +415,7 @@ def report(
     if json_:
         print_json({"file": str(output), "bytes": len(content), **found.to_json()})
         return
-    typer.echo(f"{output}: {in_bytes(len(content))}, {loaded.cycles:,} cycles, {len(loaded.code):,} instructions")
+    typer.echo(f"{output}: {len(content) / 1e6:.1f} MB, {loaded.cycles:,} cycles, {len(loaded.code):,} instructions")
 
 
 @app.command()
@@ -537,7 +456,7 @@ def picture(
     if json_:
         print_json({"file": str(output), "bytes": len(content), "of": of, "cycles": loaded.cycles})
         return
-    typer.echo(f"{output}: {in_bytes(len(content))}")
+    typer.echo(f"{output}: {len(content) / 1e3:.0f} KB")
 
 
 def _drawing(program: Program, of: str, instruction: int | None, title: str) -> bytes:
@@ -585,34 +504,3 @@ def _page(program: Program, title: str) -> str:
     from elsewhere.compiler.targets.tsp.report import Report, page
 
     return page(Report.of(program), title)
-
-
-@app.command()
-def sweep(
-    network: Annotated[str, typer.Option(help="gemm, resnet-50 or bert-base.")] = "gemm",
-    machine: MachineOption = "groqchip1",
-    as_json: JsonOption = False,
-) -> None:
-    """How much each assumed value matters: cycles with it half and one and a half times as large.
-
-    Example: elsewhere tsp sweep --network gemm --json
-    """
-    with stoppable("Stopped."), user_errors(MISTAKES), progress(as_json) as say:
-        from elsewhere.compiler.targets.tsp.machine import load_machine
-        from elsewhere.compiler.targets.tsp.sweep import sweep as run
-
-        target = load_machine(machine)
-        say(f"compiling {network} once for each value")
-        rows = in_background(lambda: run(network, target))
-    if as_json:
-        print_json(rows)
-        return
-    for line in rows:
-        typer.echo(f"{line['field']:20s} {line['value']!s:>8s} {line['ratio']:6.3f}")
-
-
-ORDER = ["compile", "run", "check", "show", "report", "picture", "example", "decode", "realtime", "validate", "sweep"]
-"""Verbs as a reader meets them."""
-app.registered_commands.sort(
-    key=lambda c: ORDER.index(name) if (name := c.name or getattr(c.callback, "__name__", "")) in ORDER else len(ORDER)
-)

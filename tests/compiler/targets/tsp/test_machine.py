@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,9 @@ from elsewhere.compiler.targets.tsp.machine import (
     TspMachine,
     assumed_fields,
     load_machine,
+    source_of,
+    to_toml,
+    values,
 )
 
 
@@ -29,7 +31,7 @@ def test_the_published_sums_come_out() -> None:
 
 
 def test_every_field_has_a_source() -> None:
-    assert all(f.metadata["source"] for f in fields(TspMachine))
+    assert all(f.metadata["source"] for f in values())
     assert "accumulator_rows" in assumed_fields() and "clock_hz" not in assumed_fields()
 
 
@@ -57,9 +59,14 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         ("clock_hz = nan", "clock_hz must be at least"),
         ("clock_hz = inf", "clock_hz must be at least"),
         ("alus = true", "alus must be int"),
-        ("[alus]\nmany = 1", "alus must be int"),
+        ("[alus]\nmany = 1", "alus has value, unit and source"),
         ("base = []", "base must be one of"),
         ("name = 7", "name must be str"),
+        ("alus = { value = 8, unit = 'bananas' }", "is in 'units a lane'"),
+        ("alus = { unit = 'units a lane' }", "needs a value"),
+        ("alus = { value = 8, origin = 'x' }", "value, unit and source"),
+        ("alus = { value = 8, source = 3 }", "must be text"),
+        ("alus = { value = 'x' }", "alus must be int"),
     ],
 )
 def test_malformed_files_are_told(tmp_path: Path, text: str, message: str) -> None:
@@ -72,6 +79,28 @@ def test_malformed_files_are_told(tmp_path: Path, text: str, message: str) -> No
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"none.toml cannot be read"):
         load_machine(tmp_path / "none.toml")
+
+
+def test_a_files_sources_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("accumulator_rows = { value = 128, unit = 'rows a plane', source = 'measured' }\nalus = 8\n")
+    made = load_machine(path)
+    assert made.accumulator_rows == 128 and source_of(made, "accumulator_rows") == "measured"
+    assert "alus" in assumed_fields(made) and "accumulator_rows" not in assumed_fields(made)
+
+
+@pytest.mark.parametrize("machine", [GROQCHIP1, LP30], ids=lambda m: m.name)
+def test_a_written_file_is_the_machine_again(machine: TspMachine, tmp_path: Path) -> None:
+    path = tmp_path / "again.toml"
+    path.write_text(to_toml(machine), encoding="utf-8")
+    again = load_machine(path)
+    assert again.digest() == machine.digest()
+    assert assumed_fields(again) == assumed_fields(machine)
+
+
+def test_every_value_of_the_successor_that_differs_is_assumed() -> None:
+    differs = {f.name for f in values() if f.name != "name" and getattr(LP30, f.name) != getattr(GROQCHIP1, f.name)}
+    assert differs <= set(assumed_fields(LP30))
 
 
 def test_unknown_names_are_told() -> None:

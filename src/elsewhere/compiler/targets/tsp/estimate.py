@@ -1,19 +1,22 @@
-"""How long large models take on many chips: one share of a block is scheduled, or its passes counted; the rest is sums.
+"""How long video models take on many chips: their blocks are too long to schedule whole, so loads are counted.
 
-Language models: a block's share of one node is scheduled and its cycles are what the program takes; layers follow each
-other from node to node. Video models: blocks are too long to schedule whole, so the passes through the planes, the
-vector unit's work and the packets between chips are counted with the machine's numbers, and the largest binds.
+Passes through the planes, the vector unit's work and the packets between chips are counted with the machine's numbers,
+and the largest binds. `calibrate` schedules a small block and says how far counting is from that.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from elsewhere.compiler.targets.tsp.blocks import decoder_block
+from elsewhere.compiler.targets.tsp import published
+from elsewhere.compiler.targets.tsp.charts import Line, chart
+from elsewhere.compiler.targets.tsp.chips.collective import vectors
 from elsewhere.compiler.targets.tsp.compile import compile_tsp
 from elsewhere.compiler.targets.tsp.machine import GROQCHIP1, TspMachine
-from elsewhere.compiler.targets.tsp.network import System, all_reduce, vectors
+from elsewhere.compiler.targets.tsp.network import System
 from elsewhere.compiler.targets.tsp.shapes import Transformer
 
 SOFTMAX_OPERATIONS = 6
@@ -27,64 +30,12 @@ REACH = 0.92
 """Share of memory that weights and cache may take; the rest is for programs, tables and what is under way."""
 
 
+WINDOW = 6
+"""Latents that a new one attends to, with itself: one second of pictures at 24 a second. A choice, not published."""
+
+
 class DeadlineError(ValueError):
     """No machine of the kind meets the deadline; the message says how near the largest comes."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decoding:
-    """Token by token on one system."""
-
-    model: str
-    chips: int
-    block_cycles: int
-    exchange_cycles: int
-    layers: int
-    seconds_per_token: float
-    seconds_to_first: float
-    utilisation: float
-
-    @property
-    def tokens_per_second(self) -> float:
-        return 1.0 / self.seconds_per_token
-
-
-def weights_per_chip(shape: Transformer, machine: TspMachine, context: int) -> int:
-    """Chips that the weights (one byte each) and the cache (two bytes) of a model fill at least."""
-    cache = 4 * shape.layers * shape.key_value_heads * shape.head * context
-    return max(1, math.ceil((shape.weights + cache) / (machine.memory_bytes * REACH)))
-
-
-def decode(
-    shape: Transformer, *, chips: int, context: int = 4096, prompt: int = 1, machine: TspMachine = GROQCHIP1
-) -> Decoding:
-    """Tokens one by one: columns of a block inside a node, blocks from node to node.
-
-    Raises ValueError if the model does not fit so many chips.
-    """
-    system = System(machine, chips)
-    fewest = weights_per_chip(shape, machine, context)
-    if chips < fewest:
-        raise ValueError(f"{shape.name} with {context} tokens of context needs {fewest} chips or more, got {chips}")
-    share = math.gcd(min(machine.chips_per_node, chips), shape.heads, shape.key_value_heads)
-    program = compile_tsp(decoder_block(shape, rows=1, context=context, share=share), machine=machine).program
-    packets = vectors(machine, shape.width, "f16")
-    exchange = 2 * all_reduce(machine, range(share), packets).cycles if share > 1 else 0
-    stages = min(shape.layers, math.ceil(chips / share))
-    handing = (stages - 1) * machine.hop_seconds * (1 if system.flat else 2)
-    head = shape.vocabulary * shape.width / share / (machine.planes * machine.lanes**2) * 40 / machine.clock_hz * 2
-    token = shape.layers * (program.cycles + exchange) / machine.clock_hz + handing + head
-    work = 2.0 * shape.block_weights * shape.layers
-    return Decoding(
-        model=shape.name,
-        chips=chips,
-        block_cycles=program.cycles,
-        exchange_cycles=exchange,
-        layers=shape.layers,
-        seconds_per_token=token,
-        seconds_to_first=token + (prompt - 1) * token / max(1, stages),
-        utilisation=work / token / (machine.peak_int8 * chips),
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +48,9 @@ class FrameTime:
     network: float
     latency: float
     fits: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "milliseconds": self.seconds * 1e3, "bound": self.bound}
 
     @property
     def seconds(self) -> float:
@@ -119,11 +73,18 @@ def passes(rows: float, inner: float, columns: float, machine: TspMachine, *, ha
 
 
 def frame_time(
-    shape: Transformer, tokens: float, steps: int, frames: float, chips: int, machine: TspMachine = GROQCHIP1
+    shape: Transformer,
+    tokens: float,
+    steps: int,
+    frames: float,
+    chips: int,
+    machine: TspMachine = GROQCHIP1,
+    window: int = 1,
 ) -> FrameTime:
     """A latent of `tokens` tokens, `steps` evaluations, that makes `frames` pictures; all chips work on one latent.
 
-    Tokens are dealt over nodes, columns and heads inside a node; keys and values go to all nodes.
+    It attends to `window` latents, itself among them; earlier ones lie in the cache. Tokens are dealt
+    over nodes, columns and heads inside a node; keys and values go to all nodes.
     """
     share = math.gcd(min(chips, machine.chips_per_node), shape.heads)
     groups = max(1, chips // share)
@@ -135,7 +96,7 @@ def frame_time(
         + passes(rows, shape.hidden / share, shape.width, machine)
     )
     heads = shape.heads / share
-    keys = tokens + shape.cross_tokens
+    keys = tokens * window + shape.cross_tokens
     matrix += heads * (
         passes(rows, shape.head, keys, machine, half=True) + passes(rows, keys, shape.head, machine, half=True)
     )
@@ -171,6 +132,17 @@ class RealTime:
     racks: int
     watts: float
 
+    def to_json(self) -> dict[str, Any]:
+        """The curve is thinned to powers of two and the chosen system."""
+        wanted = [t for t in self.curve if t.chips & (t.chips - 1) == 0 or t.chips == self.chosen.chips]
+        return {
+            "tokens": self.tokens,
+            "racks": self.racks,
+            "watts": self.watts,
+            "chosen": self.chosen.to_json(),
+            "curve": [t.to_json() for t in wanted],
+        }
+
 
 def realtime(
     shape: Transformer,
@@ -180,15 +152,25 @@ def realtime(
     fps: float,
     steps: int = 4,
     machine: TspMachine = GROQCHIP1,
+    slower: float = 1.0,
+    window: int = WINDOW,
 ) -> RealTime:
-    """Finds it by going through sizes. Raises DeadlineError if none does, ValueError for what cannot be."""
-    for name, value in (("width", width), ("height", height), ("fps", fps), ("steps", steps)):
+    """Finds it by going through sizes. A latent attends to `window` latents.
+
+    Loads of the chips' units are taken `slower` times (see `calibrate`).
+
+    Raises DeadlineError if none does, ValueError for what cannot be.
+    """
+    if not 1.0 <= slower < 1e3:
+        raise ValueError(f"slower must be from 1 to 1000, got {slower}")
+    for name, value in (("width", width), ("height", height), ("fps", fps), ("steps", steps), ("window", window)):
         if not 0 < value <= 1e6:
             raise ValueError(f"{name} must be above 0 and at most 1e6, got {value}")
     frames = shape.squeeze[0]
     tokens = math.ceil(shape.tokens(width, height, frames))
     sizes = sorted({*(2**i for i in range(3)), *range(8, machine.largest_system + 1, 8)})
-    curve = [frame_time(shape, tokens, steps, frames, chips, machine) for chips in sizes]
+    curve = [frame_time(shape, tokens, steps, frames, chips, machine, window) for chips in sizes]
+    curve = [replace(t, matrix=t.matrix * slower, vector=t.vector * slower) for t in curve]
     good = next((t for t in curve if t.fits and t.seconds <= 1.0 / fps), None)
     if good is None:
         best = min((t for t in curve if t.fits), key=lambda t: t.seconds, default=None)
@@ -198,7 +180,7 @@ def realtime(
             else "its weights fit no system"
         )
         raise DeadlineError(
-            f"{shape.name} at {width}x{height} makes a frame in {1e3 / fps:.3g} ms on no system of up to "
+            f"{shape.name} at {width}x{height} makes {1e3 / fps:.1f} ms on no system of up to "
             f"{machine.largest_system} {machine.name}: {told}"
         )
     return RealTime(
@@ -211,43 +193,102 @@ def realtime(
     )
 
 
-def plot(answers: list[RealTime], fps: float) -> str:
-    """Frames per second against chips, both logarithmic, as SVG."""
-    wide, high, left, bottom = 760, 420, 70, 50
-    top = max(1.0 / t.seconds for a in answers for t in a.curve) * 1.5
-    low = min(1.0 / t.seconds for a in answers for t in a.curve) / 1.5
-    most = max(t.chips for a in answers for t in a.curve)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """A block that is small enough to be scheduled, counted as the large ones are. Cycles on one chip."""
 
-    def x(chips: float) -> float:
-        return left + (wide - left - 150) * math.log(chips) / math.log(most)
+    shape: Transformer
+    tokens: int
+    counted: int
+    scheduled: int
 
-    def y(rate: float) -> float:
-        return high - bottom - (high - bottom - 20) * math.log(rate / low) / math.log(top / low)
+    @property
+    def ratio(self) -> float:
+        """Scheduled over counted."""
+        return self.scheduled / self.counted
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="12">'
-    ]
-    parts.append(f'<rect width="{wide}" height="{high}" fill="#fff"/>')
-    for power in range(5):
-        if 10**power <= most:
-            parts.append(f'<path d="M{x(10**power):.1f} 20V{high - bottom}" stroke="#ddd"/>')
-            parts.append(
-                f'<text x="{x(10**power):.1f}" y="{high - bottom + 18}" text-anchor="middle">{10**power}</text>'
+
+SMALL = Transformer(
+    name="small block", layers=1, width=640, heads=5, key_value_heads=5, hidden=2560, gated=False,
+    source="a block of wan's proportions, small enough to schedule",
+)  # fmt: skip
+
+
+def calibrate(machine: TspMachine = GROQCHIP1, tokens: int = 256) -> Calibration:
+    """Schedules a block without text, int8 products and f16 attention as `published.bert` has them, and counts it."""
+    graph = published.bert(1, SMALL.width, SMALL.heads, SMALL.hidden, tokens)
+    scheduled = compile_tsp(graph, machine=machine).program.cycles
+    time = frame_time(SMALL, tokens, 1, 1, 1, machine)
+    counted = math.ceil(time.seconds * machine.clock_hz)
+    return Calibration(shape=SMALL, tokens=tokens, counted=counted, scheduled=scheduled)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """Whether one model makes its deadline: by counting, and with loads as much slower as the scheduled block is."""
+
+    model: str
+    counted: RealTime | None
+    scheduled: RealTime | None
+    factor: float
+    missed: tuple[str, ...] = ()
+    """Why there is none: how near the largest system comes."""
+
+    def to_json(self) -> dict[str, Any]:
+        made: dict[str, Any] = {"model": self.model, "factor": self.factor, "missed": list(self.missed)}
+        for name, found in (("counted", self.counted), ("scheduled", self.scheduled)):
+            made[name] = None if found is None else found.to_json()
+        return made
+
+    def lines(self, size: str, fps: float, steps: int) -> list[str]:
+        """For people."""
+        told = [f"{self.model} at {size}, {steps} steps, {fps:g} frames/s"]
+        for name, found in (("counted", self.counted), (f"{self.factor:.2f} times slower", self.scheduled)):
+            if found is not None:
+                t = found.chosen
+                told.append(
+                    f"  {name + ':':20s} {t.chips} chips, {found.racks} racks, {found.watts:,.0f} W, "
+                    f"{t.seconds * 1e3:.1f} ms a frame, bound by {t.bound}"
+                )
+        return [*told, *(f"  cannot be: {m}" for m in self.missed)]
+
+
+def answer(
+    shape: Transformer,
+    width: int,
+    height: int,
+    fps: float,
+    steps: int,
+    machine: TspMachine,
+    factor: float,
+    window: int = WINDOW,
+) -> Answer:
+    """Both answers for a model. Raises ValueError for what cannot be; a missed deadline is part of the answer."""
+    found: list[RealTime | None] = []
+    missed = []
+    for slower in (1.0, factor):
+        try:
+            found.append(
+                realtime(
+                    shape,
+                    width=width,
+                    height=height,
+                    fps=fps,
+                    steps=steps,
+                    machine=machine,
+                    slower=slower,
+                    window=window,
+                )
             )
-    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(top)) + 1):
-        if low <= 10.0**power <= top:
-            parts.append(f'<path d="M{left} {y(10.0**power):.1f}H{wide - 150}" stroke="#ddd"/>')
-            parts.append(f'<text x="{left - 8}" y="{y(10.0**power) + 4:.1f}" text-anchor="end">{10.0**power:g}</text>')
-    if low <= fps <= top:
-        parts.append(f'<path d="M{left} {y(fps):.1f}H{wide - 150}" stroke="#888" stroke-dasharray="5 4"/>')
-        parts.append(f'<text x="{wide - 145}" y="{y(fps) + 4:.1f}" fill="#666">{fps:g} wanted</text>')
-    for answer, colour in zip(answers, ("#0a6", "#06c", "#c40", "#84a", "#a80"), strict=False):
-        fit = [t for t in answer.curve if t.fits]
-        line = " ".join(f"{x(t.chips):.1f},{y(1 / t.seconds):.1f}" for t in fit)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        end_x, end_y = x(fit[-1].chips) + 8, y(1 / fit[-1].seconds) + 4
-        parts.append(f'<text x="{end_x:.1f}" y="{end_y:.1f}" fill="{colour}">{answer.model}</text>')
-    parts.append(f'<text x="{(left + wide - 150) / 2}" y="{high - 12}" text-anchor="middle">chips</text>')
-    turn = f'transform="rotate(-90 16 {high / 2})" text-anchor="middle"'
-    parts.append(f'<text x="16" y="{high / 2}" {turn}>frames per second</text></svg>')
-    return "\n".join(parts)
+        except DeadlineError as error:
+            found.append(None)
+            missed.append(str(error))
+    return Answer(model=shape.name, counted=found[0], scheduled=found[1], factor=factor, missed=tuple(missed))
+
+
+def plot(answers: Sequence[RealTime], fps: float) -> str:
+    """Frames per second against chips, both logarithmic, as SVG."""
+    lines = [
+        Line(a.model, [(float(t.chips), 1 / t.seconds) for t in a.curve if t.fits and t.seconds > 0]) for a in answers
+    ]
+    return chart(lines, across="chips", up="frames per second", logarithmic=True, level=(fps, f"{fps:g} wanted"))

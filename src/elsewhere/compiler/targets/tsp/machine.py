@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -87,10 +88,14 @@ class TspMachine:
     racks: int = _known(145, "racks", ISCA22)
     host_latency: float = _known(10e-6, "s", VENDOR, 0)
     host_bytes_per_second: float = _known(24e9, "bytes/s", VENDOR)
+    host_choice: float = _known(10e-6, "s a token in which the host chooses the next one", ASSUMED, 0)
     watts: float = _known(215.0, "W a chip, average", VENDOR, 0)
+    sources: tuple[tuple[str, str], ...] = field(default=(), metadata={"unit": "", "source": "", "low": 0})
+    """(field, where its value is from) for what differs from the first chip."""
 
     def __post_init__(self) -> None:
-        for f in fields(self):
+        object.__setattr__(self, "sources", tuple((str(a), str(b)) for a, b in self.sources))
+        for f in values():
             value = getattr(self, f.name)
             wanted: Any = {"int": int, "float": (int, float), "str": str}[str(f.type)]
             if not isinstance(value, wanted) or isinstance(value, bool):
@@ -189,56 +194,67 @@ class TspMachine:
         """Tells programs for other machines apart."""
         import hashlib
 
-        text = ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
+        text = ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in values())
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def changed(self, **values: Any) -> TspMachine:
-        return dataclasses.replace(self, **values)
+    def changed(self, **changes: Any) -> TspMachine:
+        return dataclasses.replace(self, **changes)
+
+
+def values() -> tuple[dataclasses.Field[Any], ...]:
+    """Fields that describe the chip."""
+    return tuple(f for f in fields(TspMachine) if f.name != "sources")
 
 
 GROQCHIP1 = TspMachine()
 """The first chip, as far as it is public."""
 
-LP30 = TspMachine(
-    name="lp30-public",
-    clock_hz=1200e6,
-    rows_per_slice=18432,
-    superlanes=20,
-    accumulator_rows=512,
-    link_bits_per_second=112e9 * 8,
-    chips_per_node=8,
-    nodes_per_rack=32,
-    racks=40,
-    watts=300.0,
-)
+
+_LP30: dict[str, Any] = {
+    "clock_hz": 1200e6,
+    "rows_per_slice": 18432,
+    "accumulator_rows": 512,
+    "link_bits_per_second": 112e9 * 8,
+    "nodes_per_rack": 32,
+    "racks": 40,
+    "watts": 300.0,
+}
+LP30 = TspMachine(name="lp30-public", sources=tuple((name, ASSUMED) for name in _LP30), **_LP30)
 """A successor, to show that nothing is hard-wired. Every value in which it differs from the first chip is assumed: no
-source of them has been read yet, whatever the field's own label says of the first chip."""
+source of them has been read yet."""
 
 MACHINES = {m.name: m for m in (GROQCHIP1, LP30)}
 
 
+def source_of(machine: TspMachine, name: str) -> str:
+    """Where a value is from: what the machine itself says, or the first chip's source where it is the same value."""
+    own = dict(machine.sources).get(name)
+    if own is not None:
+        return own
+    first = next(f for f in values() if f.name == name)
+    return str(first.metadata["source"]) if getattr(machine, name) == getattr(GROQCHIP1, name) else ASSUMED
+
+
 def assumed_fields(machine: TspMachine = GROQCHIP1) -> tuple[str, ...]:
-    """Names of values that are not published. Sources are of the first chip: where another differs, it is assumed."""
-    return tuple(
-        f.name
-        for f in fields(TspMachine)
-        if f.name != "name"
-        and (f.metadata["source"] == ASSUMED or getattr(machine, f.name) != getattr(GROQCHIP1, f.name))
-    )
+    """Names of values that are not published; where another machine differs and names no source, it is assumed."""
+    return tuple(f.name for f in values() if f.name != "name" and source_of(machine, f.name) == ASSUMED)
 
 
 def load_machine(name: str | Path) -> TspMachine:
     """A machine by name, or from a TOML file whose keys are fields, with an optional `base` to start from.
 
-    Raises MachineError for unknown names and keys, values that cannot be, and files that are no TOML.
+    A field is a value, or a table with `value`, `source` and `unit`, which must then be the field's own. Raises
+    MachineError for unknown names and keys, values that cannot be, and files that are no TOML.
     """
     if str(name) in MACHINES:
         return MACHINES[str(name)]
     path = Path(name)
     if path.suffix != ".toml":
-        raise MachineError(f"machine must be one of {sorted(MACHINES)} or a .toml file, got {str(name)!r}")
-    if not path.is_file():
-        raise MachineError(f"there is no file {path}")
+        near = difflib.get_close_matches(str(name), MACHINES, 1)
+        raise MachineError(
+            f"machine must be one of {sorted(MACHINES)} or a .toml file, got {str(name)!r}"
+            + (f"; nearest is {near[0]!r}" if near else "")
+        )
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -248,11 +264,50 @@ def load_machine(name: str | Path) -> TspMachine:
     base = given.pop("base", "groqchip1")
     if not isinstance(base, str) or base not in MACHINES:
         raise MachineError(f"base must be one of {sorted(MACHINES)}, got {base!r}")
-    names = [f.name for f in fields(TspMachine)]
-    for key in given:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, 1)
+    known = {f.name: f for f in values()}
+    found: dict[str, Any] = {}
+    sources = dict(MACHINES[base].sources)
+    for key, entry in given.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
             raise MachineError(
                 f"{path.name}: there is no field {key!r}" + (f"; nearest is {near[0]!r}" if near else "")
             )
-    return MACHINES[base].changed(**{"name": path.stem, **given})
+        found[key], source = _entry(path.name, key, entry, str(known[key].metadata["unit"]))
+        if key != "name":
+            sources[key] = source
+    return MACHINES[base].changed(**{"name": path.stem, **found, "sources": tuple(sources.items())})
+
+
+def _entry(file: str, key: str, entry: Any, unit: str) -> tuple[Any, str]:
+    """A field's value and source."""
+    if not isinstance(entry, dict):
+        return entry, ASSUMED
+    for name in entry:
+        if name not in ("value", "unit", "source"):
+            raise MachineError(f"{file}: {key} has value, unit and source, got {name!r}")
+    if "value" not in entry:
+        raise MachineError(f"{file}: {key} needs a value")
+    if entry.get("unit", unit) != unit:
+        raise MachineError(f"{file}: {key} is in {unit!r}, got {entry['unit']!r}")
+    source = entry.get("source", ASSUMED)
+    if not isinstance(source, str) or not source:
+        raise MachineError(f"{file}: the source of {key} must be text, got {source!r}")
+    return entry["value"], source
+
+
+def to_toml(machine: TspMachine) -> str:
+    """A file that `load_machine` reads back as this machine: every field with value, unit and source."""
+    lines = [f"name = {json.dumps(machine.name)}", ""]
+    for f in values():
+        if f.name != "name":
+            entry = ", ".join(
+                f"{key} = {json.dumps(value, ensure_ascii=False)}"
+                for key, value in (
+                    ("value", getattr(machine, f.name)),
+                    ("unit", f.metadata["unit"]),
+                    ("source", source_of(machine, f.name)),
+                )
+            )
+            lines.append(f"{f.name} = {{ {entry} }}")
+    return "\n".join(lines) + "\n"

@@ -23,8 +23,6 @@ from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.rows import gather, update
 from elsewhere.compiler.targets.tsp.widen import widen
 
-OPERATIONS = 4
-"""So many operations in a row are moved behind a spreading."""
 BANK_ROWS = 2048
 """Rows of a table that one instruction chooses from: half a bank, so that long tables find room beside other values."""
 
@@ -39,102 +37,13 @@ def prepare(graph: Graph) -> Graph:
         remove_dead,
         expose_padding,
         widen,
-        divide_late,
         lower,
         lower,  # an update becomes a gather, which may become several
-        spread_late,
         fold_constants,
         remove_dead,
     ):
         graph = check(step(graph), "imported")
     return graph
-
-
-def divide_late(graph: Graph) -> Graph:
-    """A softmax times values: divided by its sums behind the product, which waits for no sums.
-
-    Only behind exp(x − max(x)), which f16 holds without overflow; sums are of the numbers as f16 holds them. Results
-    differ by roundings of f16: a part in 2^11 of each exponential, as before.
-    """
-    return rebuild(graph, _divide_late)
-
-
-def _divide_late(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
-    if node.op != "matmul":
-        return None
-    scaled = _through_cast(builder, operands[0])
-    if not _is(builder, scaled, "binary", "mul"):
-        return None
-    for raised, spread in (builder.nodes[scaled].inputs, builder.nodes[scaled].inputs[::-1]):
-        total = _total(builder, raised, spread)
-        if total is None:
-            continue
-        half = builder.cast(raised, "f16")
-        summed = builder.reduce("sum", builder.cast(half, "f32"), (len(builder.shape(raised)) - 1,))
-        product = builder.cast(builder.matmul(half, builder.cast(operands[1], "f16")), "f32")
-        inverse = builder.unary("reciprocal", summed)
-        made = builder.binary("mul", product, builder.broadcast(inverse, builder.shape(product)))
-        return builder.cast(made, node.type.dtype)
-    return None
-
-
-def _total(builder: Builder, raised: int, spread: int) -> int | None:
-    """The sum of exp(x − max(x)) = `raised`, if `spread` is its reciprocal."""
-    last = len(builder.shape(raised)) - 1
-    if not _is(builder, raised, "unary", "exp") or builder.nodes[spread].op != "broadcast":
-        return None
-    inverse = builder.nodes[spread].inputs[0]
-    if not _is(builder, inverse, "unary", "reciprocal"):
-        return None
-    total = builder.nodes[inverse].inputs[0]
-    below = builder.nodes[raised].inputs[0]
-    if not _is(builder, total, "reduce", "sum") or not _is(builder, below, "binary", "sub"):
-        return None
-    if builder.nodes[total].inputs[0] != raised or builder.nodes[total].attributes["axes"] != (last,):
-        return None
-    x, top = builder.nodes[below].inputs
-    if builder.nodes[top].op != "broadcast":
-        return None
-    top = builder.nodes[top].inputs[0]
-    largest = _is(builder, top, "reduce", "max") and builder.nodes[top].inputs[0] == x
-    return total if largest and builder.nodes[top].attributes["axes"] == (last,) else None
-
-
-def _is(builder: Builder, value: int, op: str, function: str) -> bool:
-    node = builder.nodes[value]
-    return node.op == op and node.attributes.get("function") == function
-
-
-def _through_cast(builder: Builder, value: int) -> int:
-    node = builder.nodes[value]
-    return node.inputs[0] if node.op == "cast" and node.type.dtype == "f16" else value
-
-
-def spread_late(graph: Graph) -> Graph:
-    """What is calculated from one number a row, behind its spreading along the lanes instead of before it.
-
-    The same numbers, calculated in every lane: a pass of their own through the vector unit is saved.
-    """
-    users = graph.users()
-
-    def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
-        if node.op != "broadcast":
-            return None
-        source = graph.nodes[node.inputs[0]]
-        wide = node.type.shape[-1:] != source.type.shape[-1:] and node.type.shape[:-1] == source.type.shape[:-1]
-        if not wide or len(users[node.inputs[0]]) > 1:
-            return None
-        return _spread(builder, operands[0], node.type.shape, OPERATIONS)
-
-    return rebuild(graph, change)
-
-
-def _spread(builder: Builder, value: int, shape: tuple[int, ...], most: int) -> int:
-    node = builder.nodes[value]
-    if node.op not in ("unary", "binary", "cast", "select") or node.type.size == 1 or most == 0:
-        return builder.broadcast(value, shape)
-    operands = [_spread(builder, i, shape, most - 1) for i in node.inputs]
-    return builder.add(node.op, operands, **node.attributes)
 
 
 def lower(graph: Graph) -> Graph:

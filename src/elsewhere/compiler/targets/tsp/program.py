@@ -114,7 +114,9 @@ are; the chip has no such fields. By operation they say
   first of the other's rows that it takes;
 - LOAD, INSTALL: `meant` numbers the weights; LOAD's `row` and `row_step` are the lanes they are for;
 - ACTIVATE: `meant` are the weights, `row` the first row of the sums, `row_step` the number of the sums;
-- ACCUMULATE: `meant` numbers the sums, `row` is the first of them, `row_step` which segment of K is added.
+- ACCUMULATE: `meant` numbers the sums, `row` is the first of them, `row_step` which segment of K is added;
+- SEND, RECEIVE: `meant` numbers the vector among all that the chips send, `row` and `row_step` are
+  which byte of which type it is.
 """
 
 STRIP = np.dtype(

@@ -1,12 +1,14 @@
-"""Shapes of transformers by name: a registry that anyone extends, or a `config.json` of the usual kind.
+"""Shapes of transformers by name: a registry that anyone extends in TOML, or a `config.json` of the usual kind.
 
 Knows only sizes: no weights, no graphs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ class Transformer:
     cross_tokens: int = 0
     """Tokens of text that a block attends to, 0 for none."""
     vocabulary: int = 0
+    tied: bool = False
+    """The head's weights are the embedding's."""
     patch: tuple[int, int, int] = (1, 2, 2)
     """Latent frames, rows and columns of a token of a video model."""
     squeeze: tuple[int, int] = (4, 8)
@@ -38,10 +42,16 @@ class Transformer:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for field in ("layers", "width", "heads", "key_value_heads", "hidden"):
+        low = {"cross_tokens": 0, "vocabulary": 0}
+        for field in ("layers", "width", "heads", "key_value_heads", "hidden", *low):
             value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 1 << 24:
-                raise ShapeError(f"{field} must be a whole number from 1 on, got {value!r}")
+            if not isinstance(value, int) or isinstance(value, bool) or not low.get(field, 1) <= value < 1 << 24:
+                raise ShapeError(f"{field} must be a whole number from {low.get(field, 1)} on, got {value!r}")
+        for field, count in (("patch", 3), ("squeeze", 2)):
+            value = tuple(getattr(self, field))
+            if len(value) != count or not all(isinstance(n, int) and 1 <= n <= 4096 for n in value):
+                raise ShapeError(f"{field} must be {count} whole numbers from 1 on, got {getattr(self, field)!r}")
+            object.__setattr__(self, field, value)
         if self.width % self.heads or self.heads % self.key_value_heads:
             raise ShapeError(f"{self.width} wide in {self.heads} heads of {self.key_value_heads} does not divide")
 
@@ -59,7 +69,7 @@ class Transformer:
 
     @property
     def weights(self) -> int:
-        return self.layers * self.block_weights + 2 * self.vocabulary * self.width
+        return self.layers * self.block_weights + (1 if self.tied else 2) * self.vocabulary * self.width
 
     def tokens(self, width: int, height: int, frames: float = 1.0) -> float:
         """Tokens of `frames` pictures of a video."""
@@ -102,34 +112,68 @@ for _shape in (
     ),
     Transformer(
         name="smollm2-135m", layers=30, width=576, heads=9, key_value_heads=3, hidden=1536, vocabulary=49152,
-        source="Allal et al., SmolLM2 (2025)",
+        tied=True, source="Allal et al., SmolLM2 (2025)",
     ),
 ):  # fmt: skip
     register(_shape)
 
 
-def find(name: str) -> Transformer:
-    """A shape by name, or from a `config.json` (a file, or a folder that holds one). Raises ShapeError."""
-    if name in REGISTRY:
-        return REGISTRY[name]
+def find(name: str, extra: str | Path | None = None) -> Transformer:
+    """A shape by name, also from a TOML registry `extra`; or from a `config.json` (a file, or a folder with one).
+
+    Raises ShapeError for an unknown name and for files that hold no shape.
+    """
+    known = dict(REGISTRY) if extra is None else REGISTRY | load_shapes(Path(extra))
+    if name in known:
+        return known[name]
     path = Path(name)
     path = path / "config.json" if path.is_dir() else path
     if path.suffix == ".json":
         return _from_config(path)
-    near = difflib.get_close_matches(name, REGISTRY, 1)
+    near = difflib.get_close_matches(name, known, 1)
     raise ShapeError(
-        f"model must be one of {sorted(REGISTRY)} or a config.json, got {name!r}"
+        f"model must be one of {sorted(known)} or a config.json, got {name!r}"
         + (f"; near is {near[0]!r}" if near else "")
     )
 
 
+def load_shapes(path: Path) -> dict[str, Transformer]:
+    """Shapes by name from TOML: a table for each, whose keys are the fields of `Transformer`. Raises ShapeError."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ShapeError(f"{path.name} is no TOML file: {error}") from error
+    names = [f.name for f in dataclasses.fields(Transformer) if f.name != "name"]
+    found = {}
+    for name, table in given.items():
+        if not isinstance(table, dict):
+            raise ShapeError(f"{path.name}: {name} must be a table of a model, got {table!r}")
+        for key in table:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                raise ShapeError(
+                    f"{path.name}: {name} has no field {key!r}" + (f"; nearest is {near[0]!r}" if near else "")
+                )
+        values = {"key_value_heads": table.get("heads"), **table}
+        missing = [k for k in ("layers", "width", "heads", "hidden") if k not in values]
+        if missing:
+            raise ShapeError(f"{path.name}: {name} needs {', '.join(missing)}")
+        try:
+            found[name] = Transformer(name=name, **values)
+        except (ShapeError, TypeError) as error:
+            raise ShapeError(f"{path.name}: {name}: {error}") from error
+    return found
+
+
 _KEYS = {
-    "layers": ("num_hidden_layers", "num_layers", "n_layer", "depth"),
-    "width": ("hidden_size", "dim", "n_embd"),
-    "heads": ("num_attention_heads", "num_heads", "n_head"),
-    "key_value_heads": ("num_key_value_heads", "num_attention_heads", "num_heads", "n_head"),
-    "hidden": ("intermediate_size", "ffn_dim", "n_inner"),
+    "layers": ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth"),
+    "width": ("hidden_size", "dim", "n_embd", "d_model"),
+    "heads": ("num_attention_heads", "num_heads", "n_head", "n_heads"),
+    "key_value_heads": ("num_key_value_heads", "num_attention_heads", "num_heads", "n_head", "n_heads"),
+    "hidden": ("intermediate_size", "ffn_dim", "n_inner", "d_ff"),
 }
+_UNGATED = ("gpt2", "bert", "opt", "gpt_neox", "falcon", "bloom", "t2v", "i2v")
+"""`model_type`s whose hidden layer has one matrix in; most others of today have two."""
 
 
 def _from_config(path: Path) -> Transformer:
@@ -139,6 +183,9 @@ def _from_config(path: Path) -> Transformer:
         raise ShapeError(f"{path.name} is no JSON file: {error}") from error
     if not isinstance(given, dict):
         raise ShapeError(f"{path.name} must hold an object, got {type(given).__name__}")
+    given = {**given, **given.get("text_config", {})} if isinstance(given.get("text_config"), dict) else given
+    if "attention_head_dim" in given and "num_attention_heads" in given:  # video models give the width so
+        given = {"hidden_size": given["num_attention_heads"] * given["attention_head_dim"], **given}
     values: dict[str, Any] = {}
     for field, keys in _KEYS.items():
         found = [given[k] for k in keys if given.get(k) is not None]
@@ -148,4 +195,17 @@ def _from_config(path: Path) -> Transformer:
     words = given.get("vocab_size", 0)
     if not isinstance(words, int) or words < 0:
         raise ShapeError(f"{path.name}: vocab_size must be a whole number, got {words!r}")
-    return Transformer(name=path.parent.name or path.stem, vocabulary=words, source=str(path.name), **values)
+    video = "patch_size" in given or "_class_name" in given
+    patch = given.get("patch_size", (1, 2, 2))
+    if isinstance(patch, int):
+        patch = (1, patch, patch)
+    return Transformer(
+        name=path.parent.name or path.stem,
+        vocabulary=words,
+        tied=bool(given.get("tie_word_embeddings", False)),
+        gated=not video and given.get("model_type") not in _UNGATED,
+        cross_tokens=int(given.get("text_len", 512)) if video and ("text_dim" in given or "text_len" in given) else 0,
+        patch=tuple(patch),
+        source=str(path.name),
+        **values,
+    )

@@ -146,6 +146,18 @@ def _ends(view: View) -> None:
     _bytes(view, parts, wire, stream, kind)
 
 
+def _packets(view: View, wire: Array) -> tuple[Array, Array]:
+    """A packet's stream carries one byte of a type; SEND and RECEIVE name both. Else byte 0, and -1 for the type."""
+    c = view.code
+    named: dict[int, tuple[int, int]] = {}
+    for op, slot in ((Op.SEND, "ins"), (Op.RECEIVE, "outs")):
+        mine = view.op == op
+        meant = zip(view.row[mine].tolist(), view.row_step[mine].tolist(), strict=True)
+        named.update(zip(c[slot]["wire"][mine, 0].tolist(), meant, strict=True))
+    found = np.array([named.get(w, (0, -1)) for w in wire.tolist()], np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
 def _bytes(view: View, parts: list[tuple[Array, ...]], wire: Array, stream: Array, kind: Array) -> None:
     mine, number, _, who = (np.concatenate(x).astype(np.int64) for x in zip(*parts, strict=True))
     at = np.minimum(np.searchsorted(wire, mine), max(0, len(wire) - 1))
@@ -154,7 +166,9 @@ def _bytes(view: View, parts: list[tuple[Array, ...]], wire: Array, stream: Arra
         return
     view.all(wire[at] == mine, "wire", "ends nowhere", who)
     strips = view.program.strips[np.clip(view.strip[who], 0, len(view.program.strips) - 1)]
-    view.all(number - stream[at] == strips["byte"], "byte", "another byte than the stream's", who)
+    first, packet = _packets(view, wire)
+    kind = np.where(packet >= 0, packet, kind)
+    view.all(number - stream[at] + first[at] == strips["byte"], "byte", "another byte than the stream's", who)
     bundles = kind[at] >= 16
     view.all(bundles | (strips["dtype"] == kind[at]), "type", "rows are of another type than their wire", who)
     width = np.where(bundles, kind[at] - 16, BYTES[np.clip(kind[at], 0, 3)])

@@ -18,7 +18,6 @@ from elsewhere.compiler.targets.tsp.program import (
     KEPT,
     STRIP,
     TYPES,
-    WIDTH,
     Port,
     Program,
     operations,
@@ -38,8 +37,6 @@ from elsewhere.compiler.targets.tsp.scheduler.vector import EARLY, Chain, emit_a
 
 Array = NDArray[Any]
 MOVEMENT = ("reshape", "transpose", "broadcast", "concatenate", "slice")
-MATRIX = (64, 256)
-"""Rows of a matrix that makes one strip."""
 STREAMS = 20
 """Bytes of operands that one region may take in."""
 
@@ -61,8 +58,6 @@ class Build:
         self.inside = {m for r in self.regions.values() for m in r.members if m != r.root}
         self.products = {r.product: r for r in self.regions.values() if r.product >= 0}
         self.absorbed = {r.product_leaf for r in self.regions.values() if r.product >= 0}
-        self.widened = self.casts()
-        """For a sum of what is only cast for it, the value that is cast."""
         self.values: dict[int, Moved] = {}
         self.ports: list[Port] = []
         self.inputs: dict[str, Stored] = {}
@@ -72,18 +67,6 @@ class Build:
         held = sum(a.nbytes if a.dtype != np.float32 else a.nbytes // 2 for a in graph.constants.values())
         self.twice = 2 * held < ROOM_FOR_WEIGHTS * machine.memory_bytes
         """Whether weights lie in both hemispheres, so that any plane may take them."""
-
-    def casts(self) -> dict[int, int]:
-        found = {}
-        for number, node in enumerate(self.graph.nodes):
-            region = self.regions.get(node.inputs[0]) if node.op == "reduce" else None
-            if region is None or region.members != [region.root] or region.product >= 0:
-                continue
-            cast = self.graph.nodes[region.root]
-            if cast.op == "cast" and self.users[region.root] == [number] and region.root not in self.graph.kept():
-                found[number] = cast.inputs[0]
-                self.inside.add(region.root)
-        return found
 
     # -- values -------------------------------------------------------------------------------------------------
 
@@ -117,13 +100,7 @@ class Build:
         columns = type_.shape[-1] if type_.shape else 1
         # Both planes of a hemisphere read i8 at once, each from a copy of its own.
         sides = (0, 0, 1, 1) if type_.dtype == "i8" else BOTH
-        rows = math.prod(type_.shape[:-1])
-        # Matrices side by side (heads) are worked on one after the other: each in strips of its own.
-        apart = type_.shape[-2] if len(type_.shape) == 3 and rows // MATRIX[0] >= type_.shape[-2] else 0
-        segment = apart if MATRIX[0] <= apart <= MATRIX[1] else 0
-        while segment and WIDTH[type_.dtype] * rows > segment * (self.context.machine.slices_per_hemisphere - 4):
-            segment *= 2
-        return self.context.storage.store(type_.dtype, rows, columns, sides, segment=segment)
+        return self.context.storage.store(type_.dtype, math.prod(type_.shape[:-1]), columns, sides)
 
     # -- the walk -----------------------------------------------------------------------------------------------
 
@@ -168,16 +145,9 @@ class Build:
         elif node.op == "matmul":
             self.matmul(number, None)
         elif node.op == "reduce":
-            value = self.widened.get(number, node.inputs[0])
-            source = self.graph.nodes[value].type
-            made = reduce_lanes(
-                self.context,
-                self.tiles(value),
-                source.dtype,
-                node.type.dtype,
-                source.shape[-1],
-                node.attributes["function"],
-            )
+            source = self.graph.nodes[node.inputs[0]].type
+            tiles = self.tiles(node.inputs[0])
+            made = reduce_lanes(self.context, tiles, node.type.dtype, source.shape[-1], node.attributes["function"])
             self.keep(number, made)
         elif node.op == "gather":
             self.keep(number, gather_rows(self.context, *self.gathered(node), node.type.shape))

@@ -20,8 +20,6 @@ from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError
 Array = NDArray[Any]
 
 
-ROOMS = 4
-"""Values that come and go avoid slices that hold this share of a bank more constants than others."""
 EVEN = 128
 """Slices whose emptiest banks differ by fewer rows take turns; else the emptier one is chosen."""
 
@@ -126,8 +124,7 @@ class Storage:
         start = self.turn[hemisphere]
         ring = [hemisphere * per + (start + i) % per for i in range(per)]
         ring = [s for s in ring if s not in avoid] or ring
-        # What comes and goes takes turns: who follows the emptiest puts all that is needed at once into a few slices.
-        room = self.fixed[ring].min(axis=1) // (EVEN if fixed else self.machine.bank_rows // ROOMS)
+        room = (self.fixed if fixed else self.load)[ring].min(axis=1) // EVEN
         chosen = [ring[i] for i in np.argsort(room, kind="stable")[:count].tolist()]
         while len(chosen) < count:
             chosen.append(ring[len(chosen) % len(ring)])
@@ -140,7 +137,7 @@ class Storage:
         return lanes if columns == 1 else min(lanes, columns - tile * lanes)
 
     def segment_rows(self, rows: int) -> int:
-        return int(min(max(32, -(-rows // 8)), self.machine.bank_rows // 4))
+        return int(min(max(64, -(-rows // 8)), self.machine.bank_rows // 4))
 
     def store(
         self,
@@ -152,15 +149,13 @@ class Storage:
         name: str = "",
         fixed: bool = False,
         avoid: Sequence[int] = (),
-        segment: int = 0,
     ) -> Stored:
         """A new value with a copy in each of `hemispheres`, not in the slices `avoid` if others are left.
 
-        A strip holds `segment` rows, or as many as suit the number of rows. `data` (tiles, bytes, rows, lanes) makes it
-        a constant; `fixed` is a value that stays for the next run.
+        `data` (tiles, bytes, rows, lanes) makes it a constant; `fixed` is a value that stays for the next run.
         """
         fixed = fixed or data is not None
-        segment = segment or max(1, self.segment_rows(rows))
+        segment = max(1, self.segment_rows(rows))
         segments = max(1, -(-rows // segment))
         tiles = 1 if columns == 1 else max(1, -(-columns // self.machine.lanes))
         copies = []
@@ -171,9 +166,8 @@ class Storage:
                 lanes = self.lanes_of(columns, tile)
                 count = WIDTH[dtype] * segments
                 before = taken.get((side, tile))
-                width = WIDTH[dtype]
-                if before is not None and count > width:
-                    found = before[width:] + before[:width]  # what is written at once must lie in different slices
+                if before is not None and count > 1:
+                    found = before[1:] + before[:1]  # what is written at once must lie in different slices
                 else:
                     found = self.slices(side, count, before or avoid, fixed)
                 taken[side, tile] = found
@@ -183,7 +177,7 @@ class Storage:
                     for part in range(segments):
                         count = min(segment, rows - part * segment)
                         piece = data[tile, byte, part * segment : part * segment + count] if data is not None else None
-                        strip = self.strip(found[part * width + byte], count, piece, dtype, byte, lanes, fixed)
+                        strip = self.strip(found[part * WIDTH[dtype] + byte], count, piece, dtype, byte, lanes, fixed)
                         if data is not None:
                             strip.touch(0, 0)
                         row.append(strip)

@@ -114,7 +114,7 @@ def schedule_region(
         for number, start in enumerate(range(0, stored.rows, step)):
             stop = min(start + step, stored.rows)
             parts = {v: tiles[tile if len(tiles) > 1 else 0].part(start, stop) for v, tiles in operands.items()}
-            _schedule_chunk(context, graph, region, parts, results, tile, start, stop, number + tile)
+            _schedule_chunk(context, graph, region, parts, results, tile, start, stop, number)
 
 
 def _schedule_chunk(

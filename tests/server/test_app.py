@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
-from elsewhere.server.app import PROTOCOL, Limits
+from elsewhere.server.app import OTHER_VERSION, PROTOCOL, Limits
+from elsewhere.server.watcher import Watcher
 from elsewhere.server.wire import Header, unpack_frame
 
 BASE = "http://127.0.0.1:8000"
@@ -205,7 +206,7 @@ def test_frames_that_are_not_acknowledged_stop_and_close(make_app: Callable[...,
         while message["type"] != "websocket.close":
             frames += message.get("bytes") is not None
             message = socket.receive()
-        assert frames == 3
+        assert frames == Watcher(0.0, fps=60).window
         assert message["reason"] == "frames are not being read"
 
 
@@ -284,3 +285,41 @@ def test_a_world_that_fails_is_told_and_others_go_on(client: TestClient) -> None
         assert error["code"] == "world"
         assert "the sky fell" in error["message"]
         assert next_frame(well).width == 64
+
+
+@pytest.mark.parametrize("offered", ["elsewhere.1", "elsewhere.3", "elsewhere.999999999"])
+def test_old_and_future_versions_are_told_why(client: TestClient, offered: str) -> None:
+    token = client.post("/token").json()["token"]
+    with client.websocket_connect(LIVE, subprotocols=[offered, f"token.{token}"]) as socket:
+        assert socket.accepted_subprotocol == offered
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_json()
+    assert closed.value.code == OTHER_VERSION
+    assert f"this server speaks {PROTOCOL}, the page {offered}" in closed.value.reason
+    assert client.get("/healthz").json()["people"] == 0
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8"])
+def test_who_can_decode_video_gets_it_from_a_key_frame_on_without_a_gap(client: TestClient, codec: str) -> None:
+    with enter(client) as socket:
+        socket.send_json({"type": "join", "codecs": ["hevc", codec, "jpeg"]})
+        assert words(socket, "world")["codec"] == codec
+        frames = [next_frame(socket) for _ in range(8)]
+        assert frames[0].key and frames[0].codec == codec
+        assert all(b.key or b.sequence == a.sequence + 1 for a, b in pairwise(frames))
+        socket.send_json({"type": "key"})
+        assert any(next_frame(socket).key for _ in range(30))
+        socket.send_json({"type": "key", "codecs": ["jpeg"]})
+        deadline = time.monotonic() + 5
+        while next_frame(socket).codec != "jpeg":
+            assert time.monotonic() < deadline
+
+
+def test_the_clock_comes_back_with_the_servers(client: TestClient) -> None:
+    with enter(client) as socket:
+        socket.send_json({"type": "join"})
+        words(socket, "world")
+        socket.send_json({"type": "clock", "client": 12.5})
+        answer = words(socket, "clock")
+        assert answer["client"] == 12.5
+        assert abs(answer["server"] - 1e3 * time.monotonic()) < 1e3

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from elsewhere.live import Frame
-from elsewhere.server import wire
-from elsewhere.server.wire import Acknowledge, Join, Look, MessageError, read_message
+from elsewhere.server import schema, wire
+from elsewhere.server.codecs import JpegEncoder, inverse_depth
+from elsewhere.server.schema import Acknowledge, Join, Key, Look, MessageError, Pose
+from elsewhere.server.wire import read_message
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "generate_wire.py"
 
 
 def frame(**changes: object) -> Frame:
@@ -32,20 +38,25 @@ def frame(**changes: object) -> Frame:
         "world_id": "00ff00ff00ff00ff",
         "tick": 70,
         "seed": 2**63 - 1,
-        "timings": {"simulate": 1.5, "guide": 2.5, "network": 3.5},
+        "timings": {"simulate": 1.5, "guide": 2.5, "hold": 0.5, "network": 3.5},
+        "begun": 12.5,
     }
     return Frame(**(fields | changes))  # type: ignore[arg-type]
 
 
 def test_a_frame_survives_the_wire() -> None:
     sent = frame()
-    header, picture = wire.unpack_frame(wire.stamp_packet(wire.pack_frame(sent, 4.5), 0.25, 30.0))
+    made = JpegEncoder().encode(sent)
+    header, picture = wire.unpack_frame(wire.stamp_packet(wire.pack_frame(sent, made), 0.25, 30.0, 99.5))
     assert (header.width, header.height) == (64, 48)
     assert (header.frame_id, header.world_id, header.tick, header.seed) == (7, sent.world_id, 70, 2**63 - 1)
-    assert header.flags == wire.FLAG_KEY | wire.FLAG_DEPTH
+    assert header.flags == schema.FLAG_KEY | schema.FLAG_DEPTH
     np.testing.assert_array_equal(header.c2w, sent.c2w)
     assert (header.focal, header.center, header.near, header.far) == (55.5, (32.0, 24.0), 1.0, 9.0)
-    clocks = {"simulate": 1.5, "guide": 2.5, "network": 3.5, "decode": 0, "encode": 4.5, "wait": 0.25, "round_trip": 30}
+    assert (header.codec, header.config, header.sequence, header.encoder) == ("jpeg", "", 0, made.encoder)
+    assert (header.begun, header.sent) == (12_500.0, 99.5)
+    clocks = {"simulate": 1.5, "guide": 2.5, "hold": 0.5, "network": 3.5, "decode": 0, "wait": 0.25, "round_trip": 30}
+    assert header.timings.pop("encode") == pytest.approx(made.milliseconds, rel=1e-6)
     assert header.timings == clocks
     image = np.asarray(Image.open(io.BytesIO(picture)))
     assert image.shape == (48, 128, 3)
@@ -54,19 +65,28 @@ def test_a_frame_survives_the_wire() -> None:
 
 def test_depth_comes_back_from_grey() -> None:
     sent = frame()
-    grey = wire.inverse_depth(sent).astype(float) / 255
+    grey = inverse_depth(sent, sent.near, sent.far).astype(float) / 255
     assert (grey[:4] == 0).all()
     inverse = grey[4:] * (1 / sent.near - 1 / sent.far) + 1 / sent.far
     assert np.abs(1 / sent.depth[4:] - inverse).max() < 1 / 255
 
 
 def test_the_header_is_as_the_page_reads_it() -> None:
-    assert wire.HEADER_BYTES == 160
     packet = wire.pack_frame(frame())
     assert packet[:4] == b"ELSW"
-    assert int.from_bytes(packet[6:8], "little") == 160
+    assert int.from_bytes(packet[6:8], "little") == schema.HEADER_BYTES == 188
     assert int.from_bytes(packet[16:24], "little") == 7
     assert np.frombuffer(packet[112:116], "<f4")[0] == 55.5
+    assert np.frombuffer(packet[172:180], "<f8")[0] == 12_500.0
+
+
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="the page's source is not in this copy")
+def test_the_pages_side_is_made_from_the_schema() -> None:
+    spec = importlib.util.spec_from_file_location("generate_wire", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.TARGET.read_text(encoding="utf-8") == script.typescript(), "run: python scripts/generate_wire.py"
 
 
 @pytest.mark.parametrize("packet", [b"", b"ELSW", b"NOPE" + bytes(200)])
@@ -75,11 +95,25 @@ def test_what_is_no_frame_is_refused(packet: bytes) -> None:
         wire.unpack_frame(packet)
 
 
-def test_another_version_is_refused() -> None:
+@pytest.mark.parametrize("version", [0, 1, 3, 9])
+def test_old_and_future_versions_are_refused(version: int) -> None:
     packet = bytearray(wire.pack_frame(frame()))
-    packet[4] = 9
-    with pytest.raises(ValueError, match="version 1; got 9"):
+    packet[4] = version
+    with pytest.raises(ValueError, match=f"version 2; got {version}"):
         wire.unpack_frame(bytes(packet))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 187), st.integers(0, 255), st.integers(6, 300))
+def test_a_damaged_header_is_refused_or_read_and_never_runs_over(place: int, value: int, length: int) -> None:
+    packet = bytearray(wire.pack_frame(frame()))
+    packet[place] = value
+    try:
+        header, picture = wire.unpack_frame(bytes(packet[:length]))
+    except ValueError:
+        return
+    assert len(picture) <= length
+    assert header.codec in schema.CODECS
 
 
 def test_words_are_read() -> None:
@@ -89,6 +123,10 @@ def test_words_are_read() -> None:
     )
     assert read_message('{"type": "look", "yaw": 1, "offset": [0, 1.5, -2]}') == Look(1.0, 0.0, (0.0, 1.5, -2.0))
     assert read_message('{"type": "ack", "frame": 12}') == Acknowledge(12)
+    assert read_message('{"type": "join", "codecs": ["h265", "vp8"]}') == Join(codecs=("h265", "vp8"))
+    assert read_message('{"type": "key"}') == Key()
+    still = Pose((0.0, 1.6, 0.0), (0.0, 0.0, 0.0, 1.0))
+    assert read_message('{"type": "pose", "position": [0, 1.6, 0], "turn": [0, 0, 0, 1]}') == still
 
 
 @pytest.mark.parametrize(
@@ -113,6 +151,12 @@ def test_words_are_read() -> None:
         ('{"type": "look", "offset": [1, 2, "3"]}', "offset must be a number"),
         ('{"type": "ack"}', "id of a frame"),
         ('{"type": "ack", "frame": -1}', "id of a frame"),
+        ('{"type": "join", "codecs": "h264"}', "list of at most 16"),
+        ('{"type": "join", "name": "' + "x" * 65 + '"}', "at most 64 bytes"),
+        ('{"type": "pose", "position": [0, NaN, 0], "turn": [0, 0, 0, 1]}', "position must be a number"),
+        ('{"type": "pose", "position": [9000, 0, 0], "turn": [0, 0, 0, 1]}', "between -1000 and 1000"),
+        ('{"type": "pose", "position": [0, 0, 0], "turn": [0, 0, 1]}', "four numbers"),
+        ('{"type": "pose", "turn": [0, 0, 0, 1]}', "position must be three numbers"),
         ("[" * 100_000, "JSON object"),
     ],
 )
@@ -137,6 +181,7 @@ def test_no_words_break_the_reader(fields: dict[str, object]) -> None:
         except MessageError:
             continue
         assert isinstance(message, Join | Look | Acknowledge)
+        assert message.kind == kind
 
 
 @settings(max_examples=60, deadline=None)

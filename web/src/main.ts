@@ -121,7 +121,7 @@ function onWords(words: Words): void {
     showState();
   } else if (words.type === "world") {
     begin(words);
-  } else {
+  } else if (words.type === "error") {
     showNotice(words.message, words.unknown ?? [], true);
     if (words.code !== "message" && words.code !== "world") revive();
   }

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STAGES = ("simulate", "guide", "network")
-"""What a frame's time is spent on, in the order it happens. The keys of `Frame.timings`."""
+STAGES = ("simulate", "guide", "hold", "network")
+"""What a frame's time is spent on, in the order it happens. The keys of `Frame.timings`. What is calculated ahead is
+on hold until the network is free. They add up to the time from `Frame.begun` until the frame was ready."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +29,8 @@ class Frame:
 
     `depth` is metres along the camera's −Z, inf for sky. `near` and `far` (metres) enclose every finite
     depth. `c2w`, `focal` and `center` (pixels) are of the camera that the frame was made for. `timings`
-    are milliseconds for each of `STAGES`.
+    are milliseconds for each of `STAGES`; `begun` is when the first of them began, in seconds of the process's clock
+    (`time.monotonic`).
     """
 
     rgb: NDArray[np.uint8]  # (H, W, 3)
@@ -43,6 +45,7 @@ class Frame:
     tick: int
     seed: int
     timings: dict[str, float]
+    begun: float = 0.0
 
 
 def world_id(*parts: object) -> str:

@@ -77,6 +77,8 @@ class Sketch:
     prepared: Any
     simulate: float
     draw: float
+    begun: float
+    """Seconds of the process's clock."""
 
 
 class Session:
@@ -124,10 +126,10 @@ class Session:
         frame_id = self._index
         self._index += 1 + skip
         self._ahead = self._worker.submit(self._sketch, sketch.controls, self._index)
-        start = time.perf_counter()
+        start = time.monotonic()
         position = MODEL_FPS * state.tick / TICKS_PER_SECOND
         rgb, depth = self._painter.frame(sketch.guide, self.stage, camera, position=position, prepared=sketch.prepared)
-        painted = time.perf_counter()
+        painted = time.monotonic()
         near, far = depth_range(depth)
         return Frame(
             rgb=rgb,
@@ -141,7 +143,13 @@ class Session:
             world_id=self.world_id,
             tick=state.tick,
             seed=self.options.seed,
-            timings={"simulate": sketch.simulate, "guide": sketch.draw, "network": 1e3 * (painted - start)},
+            timings={
+                "simulate": sketch.simulate,
+                "guide": sketch.draw,
+                "hold": max(0.0, 1e3 * (start - sketch.begun) - sketch.simulate - sketch.draw),
+                "network": 1e3 * (painted - start),
+            },
+            begun=sketch.begun,
         )
 
     def _sketched(self, controls: Controls) -> Sketch:
@@ -151,13 +159,13 @@ class Session:
         return ahead if ahead is not None and ahead.controls == controls else self._sketch(controls, self._index)
 
     def _sketch(self, controls: Controls, index: int) -> Sketch:
-        start = time.perf_counter()
+        start = time.monotonic()
         state = self._advance(index)
-        simulated = time.perf_counter()
+        simulated = time.monotonic()
         camera = self._camera(state, controls)
         guide = self.stage.guide(state, camera, self._previous)
         prepared = self._painter.prepare(guide, self.stage)
-        drawn = time.perf_counter()
+        drawn = time.monotonic()
         return Sketch(
             index=index,
             controls=controls,
@@ -167,6 +175,7 @@ class Session:
             prepared=prepared,
             simulate=1e3 * (simulated - start),
             draw=1e3 * (drawn - simulated),
+            begun=start,
         )
 
     def _advance(self, index: int) -> State:

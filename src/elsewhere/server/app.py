@@ -26,14 +26,34 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 import elsewhere
 from elsewhere.live.frame import Controls
 from elsewhere.live.options import Options
+from elsewhere.server.codecs import choose_codec, encode_jpeg
 from elsewhere.server.gate import Bucket, Tokens, host_name, may_enter
+from elsewhere.server.schema import (
+    PROTOCOL,
+    PROTOCOL_PREFIX,
+    TOKEN_PROTOCOL,
+    Acknowledge,
+    AskClock,
+    Failure,
+    Join,
+    Key,
+    Look,
+    MessageError,
+    Steering,
+    TellClock,
+    Unknown,
+    Welcome,
+)
+from elsewhere.server.schema import (
+    Message as ClientMessage,
+)
 from elsewhere.server.watcher import Watcher
-from elsewhere.server.wire import Acknowledge, Join, Look, MessageError, encode_jpeg, read_message
+from elsewhere.server.wire import read_message
 from elsewhere.server.worlds import Blueprint, FullError, LiveWorld, MisunderstoodError, Opened, Worlds
 
-PROTOCOL = "elsewhere.1"
-TOKEN_PROTOCOL = "token."
 BAD_POLICY, BAD_DATA, TRY_LATER = 1008, 1003, 1013
+OTHER_VERSION = 4002
+"""A WebSocket is closed with this when the page and the server are of different versions."""
 
 Reader = Callable[[Blueprint], Opened]
 
@@ -57,12 +77,12 @@ class Limits:
 class House:
     """What the routes share: the worlds, the people, the rules."""
 
-    def __init__(self, first: Blueprint, reader: Reader, limits: Limits, local_only: bool) -> None:
+    def __init__(self, first: Blueprint, reader: Reader, limits: Limits, local_only: bool, bars: bool) -> None:
         self.first = first
         self.limits = limits
         self.local_only = local_only
         self.tokens = Tokens()
-        self.worlds = Worlds(most=limits.worlds, linger=limits.linger_seconds)
+        self.worlds = Worlds(most=limits.worlds, linger=limits.linger_seconds, bars=bars)
         self.worlds.keep(first)
         self.addresses: Counter[str] = Counter()
         self._reader = reader
@@ -85,8 +105,10 @@ class House:
         if self.addresses[_address(websocket)] >= self.limits.clients_per_address:
             return "too many connections from one address"
         offered = websocket.scope.get("subprotocols", [])
+        if not any(name.startswith(PROTOCOL_PREFIX) for name in offered):
+            return f"the client must offer the protocol {PROTOCOL}"
         token = next((name[len(TOKEN_PROTOCOL) :] for name in offered if name.startswith(TOKEN_PROTOCOL)), "")
-        if PROTOCOL not in offered or not self.tokens.redeem(token, time.time()):
+        if not self.tokens.redeem(token, time.time()):
             return "the token is missing, used or too old; reload the page"
         return None
 
@@ -97,7 +119,7 @@ class Visit:
     def __init__(self, house: House, websocket: WebSocket) -> None:
         now = time.monotonic()
         self._house, self._websocket = house, websocket
-        self._watcher = Watcher(now)
+        self._watcher = Watcher(now, fps=house.first.options.fps)
         self._world: LiveWorld | None = None
         self._steering: bool | None = None
         self._messages = Bucket(house.limits.messages_per_second, 2 * house.limits.messages_per_second)
@@ -136,35 +158,48 @@ class Visit:
                 await self._answer(read_message(message["text"]), now)
             except MessageError as error:
                 self._bad += 1
-                self._watcher.say(type="error", code="message", message=str(error))
+                self._watcher.say(Failure("message", str(error)))
                 if self._bad >= self._house.limits.bad_messages:
                     return BAD_DATA, "too many messages that say nothing"
 
-    async def _answer(self, message: Join | Look | Acknowledge, now: float) -> None:
-        if isinstance(message, Join):
-            await self._join(message, now)
-        elif isinstance(message, Acknowledge):
-            self._watcher.acknowledge(message.frame_id, now)
-        elif self._world is not None and self._world.steers(self._watcher, now):
-            self._world.look(Controls(yaw=message.yaw, pitch=message.pitch, offset=message.offset))
+    async def _answer(self, message: ClientMessage, now: float) -> None:
+        watcher, world = self._watcher, self._world
+        match message:
+            case Join():
+                await self._join(message, now)
+            case Acknowledge():
+                watcher.acknowledge(message.frame, now)
+            case AskClock():
+                tick = world.latest.tick if world is not None and world.latest is not None else 0
+                watcher.say(TellClock(message.client, 1e3 * now, tick))
+            case Key():
+                if message.codecs:
+                    watcher.choose(choose_codec(message.codecs), now)
+                watcher.lose()
+            case Look():
+                if world is not None and world.steers(watcher, now):
+                    world.look(Controls(yaw=message.yaw, pitch=message.pitch, offset=message.offset), message.tick)
 
     async def _join(self, message: Join, now: float) -> None:
         if not self._joins.take(now):
-            self._watcher.say(type="error", code="rate", message="That was fast. Wait a second, then ask again")
+            self._watcher.say(Failure("rate", "That was fast. Wait a second, then ask again"))
             return
         try:
             blueprint = self._blueprint(message)
             world = await self._house.open(blueprint)
         except ValueError as error:
-            unknown = [{"word": word, "nearest": nearest} for word, nearest in getattr(error, "unknown", ())]
-            self._watcher.say(type="error", code="prompt", message=str(error), unknown=unknown)
+            unknown = tuple(Unknown(word, nearest) for word, nearest in getattr(error, "unknown", ()))
+            self._watcher.say(Failure("prompt", str(error), unknown))
             return
         except FullError as error:
-            self._watcher.say(type="error", code="full", message=str(error))
+            self._watcher.say(Failure("full", str(error)))
             return
         if self._world is not None:
             self._world.leave(self._watcher)
         self._watcher.forget()
+        self._watcher.name = " ".join(message.name.split())
+        self._watcher.watch_only = message.watch_only
+        self._watcher.choose(choose_codec(message.codecs), now)
         self._world, self._steering = world, None
         world.enter(self._watcher)
         self._introduce(world)
@@ -182,16 +217,20 @@ class Visit:
     def _introduce(self, world: LiveWorld) -> None:
         options = world.blueprint.options
         self._watcher.say(
-            type="world",
-            prompt=world.blueprint.prompt,
-            seed=str(options.seed),  # a 63-bit number does not survive JavaScript
-            mode=options.mode,
-            width=options.width,
-            height=options.height,
-            fps=options.fps,
-            pace=world.opened.pace,
-            unknown=[{"word": word, "nearest": nearest} for word, nearest in world.opened.unknown],
-            notes=list(world.opened.notes),
+            Welcome(
+                prompt=world.blueprint.prompt,
+                seed=str(options.seed),
+                mode=options.mode,
+                width=options.width,
+                height=options.height,
+                fps=options.fps,
+                pace=world.opened.pace,
+                unknown=tuple(Unknown(word, nearest) for word, nearest in world.opened.unknown),
+                notes=tuple(world.opened.notes),
+                codec=self._watcher.stream.codec,
+                you=self._watcher.number,
+                host=world.host is self._watcher,
+            )
         )
 
     async def _speak(self) -> tuple[int, str]:
@@ -227,7 +266,7 @@ class Visit:
         steering = self._world.steers(self._watcher, now)
         if steering != self._steering:
             self._steering = steering
-            self._watcher.say(type="steering", steering=steering, people=len(self._world.watchers))
+            self._watcher.say(Steering(steering, len(self._world.watchers)))
 
     async def _farewell(self, code: int, reason: str) -> None:
         if self._websocket.client_state is not WebSocketState.CONNECTED:
@@ -280,14 +319,15 @@ def create_app(
     limits: Limits | None = None,
     local_only: bool = True,
     reader: Reader | None = None,
+    bars: bool = False,
 ) -> Starlette:
     """The application that shows `prompt` to who comes, and other worlds to who asks.
 
     `reader` turns a blueprint into something that makes frames; tests give their own. With `local_only` it answers
-    only to the names of this machine.
+    only to the names of this machine. `bars` paints each frame's id into its first rows, to measure latency.
     """
     first = Blueprint(prompt=prompt, options=options or Options())
-    house = House(first, reader or read_world, limits or Limits(), local_only)
+    house = House(first, reader or read_world, limits or Limits(), local_only, bars)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -378,6 +418,13 @@ async def _live(websocket: WebSocket) -> None:
     reason = house.refuse(websocket)
     if reason is not None:
         await websocket.close(BAD_POLICY, reason)
+        return
+    offered = next(n for n in websocket.scope["subprotocols"] if n.startswith(PROTOCOL_PREFIX))
+    if PROTOCOL not in websocket.scope["subprotocols"]:
+        # A browser learns the reason only from a connection that was opened.
+        await websocket.accept(subprotocol=offered)
+        said = f"this server speaks {PROTOCOL}, the page {offered[:40]}; reload the page"
+        await websocket.close(OTHER_VERSION, said)
         return
     address = _address(websocket)
     house.addresses[address] += 1

@@ -1,59 +1,167 @@
-"""What waits to be sent to one client: words in order, and the latest frame only.
+"""What waits to be sent to one client: words in order, and frames of one stream.
 
-A client that reads slowly gets fewer frames, never older ones. This file does not know about sockets.
+A client that reads slowly gets fewer frames, never older ones: what piles up is dropped to the next key frame. This
+file does not know about sockets.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import itertools
+import math
 from collections import deque
-from typing import Any
+from dataclasses import dataclass
 
-from elsewhere.server.wire import stamp_packet
+from elsewhere.server.codecs import RUNGS
+from elsewhere.server.rate import Estimator
+from elsewhere.server.schema import Head, Heads, Words
+from elsewhere.server.wire import stamp_packet, write_words
 
 WINDOW = 3
-"""Frames on their way without an acknowledgement; with more, the wire itself would be the queue."""
+"""Frames on their way without an acknowledgement, on a line without delay; with more, the wire itself would be the
+queue."""
+WINDOW_MOST = 32
+WINDOW_SECONDS = 0.08
+"""What a client may take to draw a frame without losing any."""
+WAITING_MOST = 2
+"""Frames that need the one before and wait for the window; with more, all are dropped."""
 WORDS_MOST = 64
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What one encoder makes: a codec at a rung of `codecs.RUNGS`."""
+
+    codec: str
+    rung: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A packed frame of a stream."""
+
+    frame_id: int
+    packet: bytes
+    key: bool
+
+
+JPEG = Stream("jpeg", len(RUNGS) - 1)
 
 
 class Watcher:
     """One connected client. All methods are for the event loop's thread; times are seconds of one clock."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, *, fps: int = 24) -> None:
         self.heard_at = self.born_at = now
+        self.number = next(_numbers)
+        self.name = ""
+        self.watch_only = False
+        self.blocked: set[int] = set()
+        self.head: Head | None = None
         self.skipped = 0
-        self.round_trip = 0.0
+        self.estimator = Estimator(JPEG.rung)
+        self.stream = self.target = JPEG
+        self._fps = fps
         self._words: deque[str] = deque()
-        self._packet: tuple[int, bytes, float] | None = None
+        self._heads: Heads | None = None
+        self._waiting: deque[tuple[Parcel, float]] = deque()
+        self._lost = True
         self._on_the_way: deque[tuple[int, float]] = deque()
         self._ready = asyncio.Event()
 
-    def say(self, **fields: Any) -> None:
+    @property
+    def round_trip(self) -> float:
+        """Milliseconds from handing a frame to the socket to its acknowledgement, of the last one."""
+        return 1e3 * self.estimator.round_trip
+
+    @property
+    def window(self) -> int:
+        """Frames that may be on their way: more on a line with more delay."""
+        frames = math.ceil(self._fps * (self.estimator.floor + WINDOW_SECONDS))
+        return min(max(WINDOW, frames), WINDOW_MOST)
+
+    @property
+    def wanted(self) -> Stream:
+        """The stream that the line carries; `demand.plan_streams` decides which one is the `target`."""
+        return Stream(self.target.codec, self.estimator.rung)
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """What must be encoded for this client: its stream, and the one it goes over to."""
+        return (self.stream,) if self.stream == self.target else (self.stream, self.target)
+
+    def wants_key(self, stream: Stream) -> bool:
+        """Whether this client can take a key frame of `stream`, and nothing else."""
+        if stream == self.target != self.stream:
+            return True
+        return stream == self.stream and self._lost and len(self._on_the_way) < self.window
+
+    def choose(self, codec: str, now: float) -> None:
+        """Frames come as `codec` from now on, at the rung of a line that is not known yet."""
+        self.estimator = Estimator(JPEG.rung) if codec == "jpeg" else Estimator()
+        self.stream = self.target = Stream(codec, self.estimator.rung)
+        self.lose()
+
+    def lose(self) -> None:
+        """The client can use nothing but a key frame."""
+        self.skipped += len(self._waiting)
+        self._waiting.clear()
+        self._lost = True
+        self._update()
+
+    def say(self, words: Words) -> None:
         """Queues words. A client that lets them pile up is past helping: the oldest go."""
-        self._words.append(json.dumps(fields, ensure_ascii=False))
+        self._words.append(write_words(words))
         while len(self._words) > WORDS_MOST:
             self._words.popleft()
         self._ready.set()
 
-    def offer(self, frame_id: int, packet: bytes, now: float) -> None:
-        """Puts a frame in the one place there is; what was there is skipped."""
-        self.skipped += self._packet is not None
-        self._packet = (frame_id, packet, now)
+    def show_heads(self, heads: Heads) -> None:
+        """Where the others are; the latest wins."""
+        self._heads = heads
+        self._ready.set()
+
+    def offer(self, stream: Stream, parcel: Parcel, now: float) -> None:
+        """A new frame of `stream`. What waits is kept in order, or dropped where that would queue."""
+        if stream == self.target != self.stream and parcel.key:
+            self.stream = stream
+            self.lose()
+        if stream != self.stream:
+            return
+        if self._lost and not parcel.key:
+            self.skipped += 1
+            return
+        if parcel.key:
+            if self._waiting:
+                self._skip(now, len(self._waiting))
+            self._waiting.clear()
+            self._lost = False
+        elif len(self._waiting) >= WAITING_MOST:
+            self.lose()
+            self._skip(now)
+            return
+        self._waiting.append((parcel, now))
         self._update()
 
     def acknowledge(self, frame_id: int, now: float) -> None:
         """Everything up to `frame_id` has arrived."""
+        self.estimator.acknowledged(frame_id, now)
         while self._on_the_way and self._on_the_way[0][0] <= frame_id:
-            sent_id, sent_at = self._on_the_way.popleft()
-            if sent_id == frame_id:
-                self.round_trip = 1e3 * (now - sent_at)
+            self._on_the_way.popleft()
         self._update()
 
+    def adapt(self, now: float) -> None:
+        """Lets the estimate of the line fall when nothing arrives."""
+        self.estimator.check(now)
+
     def forget(self) -> None:
-        """Drops the frame that waits and what is on its way: the client goes to another world."""
-        self._packet = None
+        """Drops the frames that wait and what is on its way: the client goes to another world."""
+        self._waiting.clear()
+        self._lost = True
         self._on_the_way.clear()
+        self._heads = None
+        self.estimator.forget()
         self._update()
 
     def silent_for(self, now: float) -> float:
@@ -65,20 +173,27 @@ class Watcher:
         await self._ready.wait()
 
     def take(self, now: float) -> str | bytes | None:
-        """The next thing to send: words first, then the latest frame if the client keeps up."""
+        """The next thing to send: words first, then heads, then a frame if the client keeps up."""
         item: str | bytes | None = None
         if self._words:
             item = self._words.popleft()
-        elif self._packet is not None and len(self._on_the_way) < WINDOW:
-            frame_id, packet, offered_at = self._packet
-            self._packet = None
-            self._on_the_way.append((frame_id, now))
-            item = stamp_packet(packet, 1e3 * (now - offered_at), self.round_trip)
+        elif self._heads is not None:
+            item = write_words(self._heads)
+            self._heads = None
+        elif self._waiting and len(self._on_the_way) < self.window:
+            parcel, offered_at = self._waiting.popleft()
+            self._on_the_way.append((parcel.frame_id, now))
+            self.estimator.sent(parcel.frame_id, len(parcel.packet), now)
+            item = stamp_packet(parcel.packet, 1e3 * (now - offered_at), self.round_trip, 1e3 * now)
         self._update()
         return item
 
+    def _skip(self, now: float, count: int = 1) -> None:
+        self.skipped += count
+        self.estimator.skipped(now)
+
     def _update(self) -> None:
-        if self._words or (self._packet is not None and len(self._on_the_way) < WINDOW):
+        if self._words or self._heads or (self._waiting and len(self._on_the_way) < self.window):
             self._ready.set()
         else:
             self._ready.clear()

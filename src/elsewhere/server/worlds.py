@@ -14,11 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from elsewhere.live.controls import ControlTrack
 from elsewhere.live.frame import Controls, Frame
 from elsewhere.live.options import Options
+from elsewhere.server.demand import plan_streams
 from elsewhere.server.pace import Pace
-from elsewhere.server.watcher import Watcher
-from elsewhere.server.wire import encode_picture, pack_frame
+from elsewhere.server.schema import Failure
+from elsewhere.server.studio import Studio
+from elsewhere.server.watcher import Parcel, Stream, Watcher
 
 log = logging.getLogger("elsewhere.server")
 
@@ -56,7 +59,9 @@ class Opened:
 class LiveWorld:
     """One world in its own thread, at most `options.fps` frames a second, still while nobody watches."""
 
-    def __init__(self, blueprint: Blueprint, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, blueprint: Blueprint, opened: Opened, loop: asyncio.AbstractEventLoop, *, bars: bool = False
+    ) -> None:
         self.blueprint = blueprint
         self.opened = opened
         self.watchers: list[Watcher] = []
@@ -64,7 +69,10 @@ class LiveWorld:
         self.latest: Frame | None = None
         self.failure: str | None = None
         self._loop = loop
-        self._controls = Controls()
+        self.late = 0
+        self._controls = ControlTrack()
+        self._demand: dict[Stream, bool] = {}
+        self._bars = bars
         self._watched = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
@@ -72,25 +80,38 @@ class LiveWorld:
 
     def enter(self, watcher: Watcher) -> None:
         self.watchers.append(watcher)
+        self.plan()
         self._watched.set()
+
+    @property
+    def host(self) -> Watcher | None:
+        """Who has the host's rights: the one here longest who does not only watch."""
+        return next((watcher for watcher in self.watchers if not watcher.watch_only), None)
 
     def leave(self, watcher: Watcher) -> None:
         if watcher in self.watchers:
             self.watchers.remove(watcher)
+            self.plan()
         if not self.watchers:
             self.left_at = time.monotonic()
             self._watched.clear()
 
     def steers(self, watcher: Watcher, now: float) -> bool:
-        """Whether `watcher` is the one who looks around: the first of those still heard of."""
+        """Whether `watcher` is the one who looks around: the first of those still heard of who came to do so."""
         for other in self.watchers:
+            if other.watch_only:
+                continue
             if other is watcher or now - other.heard_at < STEERING_SECONDS:
                 return other is watcher
         return False
 
-    def look(self, controls: Controls) -> None:
-        """The latest wins; the next frame is made for it."""
-        self._controls = controls
+    def look(self, controls: Controls, tick: int = 0) -> None:
+        """`controls` hold from `tick` on; what names a tick that has passed holds from the next frame on."""
+        self._controls.put(controls, tick)
+
+    def plan(self) -> None:
+        """Tells the world's thread what to encode for those who watch now."""
+        self._demand = plan_streams(self.watchers)
 
     def stop(self) -> None:
         """Lets the thread end after its frame."""
@@ -110,40 +131,44 @@ class LiveWorld:
 
     def _play(self, session: Running) -> None:
         pace = Pace(self.blueprint.options.fps)
-        shown = self._make_frame(session)
+        studio = Studio(self.blueprint.options.fps, bars=self._bars)
+        shown, skip = self._make_frame(session, studio, 0), 0
         pace.begin(shown, time.monotonic())
         while not self._stopped.is_set():
             if not self._watched.is_set():
                 self._watched.wait()
                 pace.begin(shown, time.monotonic())
             self._stopped.wait(pace.wait(time.monotonic()))
+            following = shown + 1 + skip
             skip = pace.skip(time.monotonic())
-            shown = self._make_frame(session, skip)
+            self.late += skip
+            shown = self._make_frame(session, studio, following, skip)
             pace.show(shown, skip)
 
-    def _make_frame(self, session: Running, skip: int = 0) -> int:
-        """Makes and publishes a frame; its number. `skip` frames are left out after it."""
-        frame = session.frame(self._controls, skip=skip)
-        start = time.perf_counter()
-        picture = encode_picture(frame)
-        packet = pack_frame(frame, 1e3 * (time.perf_counter() - start), picture)
-        self._tell(self._publish, frame, packet)
+    def _make_frame(self, session: Running, studio: Studio, number: int, skip: int = 0) -> int:
+        """Makes and publishes frame `number`; its number. `skip` frames are left out after it."""
+        controls = self._controls.at(self.blueprint.options.tick_of(number))
+        frame = session.frame(controls, skip=skip)
+        self._tell(self._publish, frame, studio.encode(frame, self._demand))
         return frame.frame_id
 
     def _tell(self, action: Callable[..., None], *arguments: Any) -> None:
         if not self._stopped.is_set() and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(action, *arguments)
 
-    def _publish(self, frame: Frame, packet: bytes) -> None:
+    def _publish(self, frame: Frame, parcels: list[tuple[Stream, Parcel]]) -> None:
         self.latest = frame
         now = time.monotonic()
         for watcher in self.watchers:
-            watcher.offer(frame.frame_id, packet, now)
+            for stream, parcel in parcels:
+                watcher.offer(stream, parcel, now)
+            watcher.adapt(now)
+        self.plan()
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
         for watcher in self.watchers:
-            watcher.say(type="error", code="world", message=f"This world stopped. {reason}")
+            watcher.say(Failure("world", f"This world stopped. {reason}"))
 
 
 class MisunderstoodError(ValueError):
@@ -161,8 +186,8 @@ class FullError(RuntimeError):
 class Worlds:
     """All worlds of a server. `most` run at a time; one that nobody watches stays for `linger` seconds."""
 
-    def __init__(self, *, most: int, linger: float) -> None:
-        self._most, self._linger = most, linger
+    def __init__(self, *, most: int, linger: float, bars: bool = False) -> None:
+        self._most, self._linger, self._bars = most, linger, bars
         self._worlds: dict[Blueprint, LiveWorld] = {}
         self._kept: Blueprint | None = None
 
@@ -189,7 +214,7 @@ class Worlds:
         self.sweep(time.monotonic())
         if len(self._worlds) >= self._most:
             self._make_room()
-        world = LiveWorld(blueprint, opened, asyncio.get_running_loop())
+        world = LiveWorld(blueprint, opened, asyncio.get_running_loop(), bars=self._bars)
         self._worlds[blueprint] = world
         return world
 

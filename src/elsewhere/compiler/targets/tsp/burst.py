@@ -113,6 +113,8 @@ class BurstSimulator:
         self.products: dict[int, list[tuple[int, int, int, int]]] = {}
         self.taken: dict[int, list[tuple[int, int]]] = {}
         self.readers = [0] * len(self.code)
+        self.worked = 0
+        """The first cycle after the last in which an instruction worked on a row."""
 
     # -- order ----------------------------------------------------------------------------------------------------
 
@@ -325,6 +327,7 @@ class BurstSimulator:
 
     def execute(self, step: Step) -> None:
         made = _DO[step.op](self, step)
+        self.worked = max(self.worked, step.issue + step.count)
         if made is not None and self.readers[step.index]:
             self.results[step.index] = made
         for producer in {s[2] for feed in self.feeds[step.index] for s in feed}:

@@ -42,6 +42,8 @@ class CycleSimulator:
         self.blocks: dict[int, list[Array]] = {}
         self.before: dict[tuple[int, int, int], tuple[Array, bool]] = {}
         self.time = 0
+        self.worked = 0
+        """The first cycle after the last in which an instruction worked on a row."""
 
     def run(self) -> dict[str, Array]:
         """Outputs by name. Raises SimulationError."""
@@ -123,6 +125,7 @@ class CycleSimulator:
 
     def step(self, step: Step, row: int) -> None:
         """Row `row` of an instruction."""
+        self.worked = self.time + 1
         if step.op in (Op.READ, Op.WRITE):
             address = step.a[1] + step.a[2] * row
             if not 0 <= address < self.machine.rows_per_slice:

@@ -73,6 +73,20 @@ def test_a_flow_that_waited_breaks_a_rule_one_cycle_earlier(compiled: Made) -> N
         assert faults, f"flow {flow} waited for {KINDS[waits.kind[flow]]}, and nothing objects"
 
 
+def test_a_unit_of_which_others_are_free_holds_nobody_up(compiled: Made) -> None:
+    """Where a flow is said to have waited for an ALU, all others were busy in the rows that it wanted."""
+    program = compiled[0].program
+    code, m = program.code, program.machine
+    waits = find_waits(program, find_flows(program))
+    for flow in np.flatnonzero(waits.kind == KINDS.index("vector unit")).tolist():
+        who = int(waits.waiting[flow])
+        start = int(code["issue"][who]) - int(waits.slack[flow]) - 1
+        stop = start + int(code["count"][who])
+        for queue in range(m.slices, m.slices + m.alus):
+            mine = code[code["queue"] == queue]
+            assert ((mine["issue"] < stop) & (mine["issue"] + mine["count"] > start)).any()
+
+
 def test_the_chain_adds_up(compiled: Made) -> None:
     program = compiled[0].program
     flows = find_flows(program)
@@ -236,4 +250,24 @@ def test_a_browser_draws_zooms_and_explains(chromium: Any, layer: Made, tmp_path
     assert view.locator("th[aria-sort=descending]").inner_text().startswith("memory")
     assert wrong == []
     assert all(address.startswith(("file:", "data:", "blob:")) for address in asked)
+    view.close()
+
+
+@pytest.mark.slow
+def test_resnet_50_stays_usable(chromium: Any, tmp_path: Path) -> None:
+    """10^5 instructions: a page of at most 8 MB that is drawn in two seconds, and zooms at once."""
+    from elsewhere.compiler.targets.tsp.compile import compile_tsp
+    from elsewhere.compiler.targets.tsp.published import resnet_50
+
+    content = page(Report.of(compile_tsp(resnet_50()).program), "ResNet-50")
+    assert len(content.encode()) < 8e6
+    (tmp_path / "page.html").write_text(content, encoding="utf-8")
+    view = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    view.goto((tmp_path / "page.html").as_uri())
+    view.wait_for_function("document.body.dataset.ready", timeout=60_000)
+    first = view.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert first < 2000
+    view.evaluate("look(40000, 41000)")
+    view.wait_for_timeout(500)
+    assert int(view.evaluate("document.body.dataset.drawn")) < 500
     view.close()

@@ -129,6 +129,14 @@ def places(machine: TspMachine) -> Array:
     return made
 
 
+def unit_groups(machine: TspMachine) -> Array:
+    """(queues,) equal numbers for units of which any may be taken: all ALUs, and a hemisphere's shifters and so on."""
+    queues = Queues(machine)
+    names = [queues.name(q).rstrip("0123456789") for q in range(queues.count)]
+    made: Array = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return made
+
+
 def delays(program: Program) -> Array:
     """(instructions,) cycles from issue to the result."""
     code = program.code

@@ -140,19 +140,26 @@ VERBS = {
 }
 
 
+WANTS = {Op.READ: "to read; ", Op.GATHER: "to read; ", Op.WRITE: "to write; ", Op.SCATTER: "to write; "}
+"""Of memory, what the flow that waits wanted with it."""
+
+
 def _holder(program: Program, flows: Flows, waits: Waits, made: Sequence[Step], kind: int) -> str:
-    """Who held it most of that time, and doing what."""
-    holders: Counter[tuple[str, str]] = Counter()
+    """What it was wanted for and who held it most of that time, doing what."""
+    holders: Counter[tuple[str, str, str]] = Counter()
     for step in made:
         at = int(waits.holding[step.flow])
         if step.kind == kind and at >= 0:
             verb = VERBS.get(Op(int(program.code["op"][at])), "used")
+            wanted = WANTS.get(Op(int(program.code["op"][int(waits.waiting[step.flow])])), "")
             same = flows.symbol[step.by] == flows.symbol[step.flow]
-            holders[verb, "the same layer" if same else program.symbols[int(flows.symbol[step.by])]] += step.cycles
+            holders[wanted, verb, "the same layer" if same else program.symbols[int(flows.symbol[step.by])]] += (
+                step.cycles
+            )
     if not holders:
         return ""
-    (verb, who), _ = holders.most_common(1)[0]
-    return f" ({verb} by {who or 'the inputs'})"
+    (wanted, verb, who), _ = holders.most_common(1)[0]
+    return f" ({wanted}{verb} by {who or 'the inputs'})"
 
 
 def as_json(layer: Layer) -> dict[str, Any]:

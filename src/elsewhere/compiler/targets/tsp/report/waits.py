@@ -8,15 +8,16 @@ cycles of the program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.compiler.targets.tsp.program import Kind, Op, Program
-from elsewhere.compiler.targets.tsp.report.flows import BYTES, MEMORY, Flows, delays, places
+from elsewhere.compiler.targets.tsp.report.flows import BYTES, MEMORY, Flows, delays, places, unit_groups
 
 Array = NDArray[Any]
 
@@ -70,13 +71,16 @@ def find_waits(program: Program, flows: Flows) -> Waits:
     by = np.full(flows.count, -1)
     kind = np.full(flows.count, FIRST)
     pair = np.full((2, flows.count), -1)
-    for number, waiting, holding, slack in _limits(program):
+    for number, waiting, holding, slack, sole in _limits(program):
         mine, other = flows.of[waiting], flows.of[holding]
         real = (flows.order[other] < flows.order[mine]) & (slack >= 0)
+        real &= slack < best[mine]
+        if sole is not None:
+            entries = np.flatnonzero(real)
+            real[entries] = sole(entries)
         waiting, holding, mine, other, slack = (x[real] for x in (waiting, holding, mine, other, slack))
         order = np.lexsort((holding, waiting, other, slack, mine))
         order = order[np.r_[True, mine[order][1:] != mine[order][:-1]]] if len(order) else order
-        order = order[slack[order] < best[mine[order]]]
         chosen = mine[order]
         best[chosen], by[chosen], kind[chosen] = slack[order], other[order], number
         pair[0, chosen], pair[1, chosen] = waiting[order], holding[order]
@@ -98,8 +102,11 @@ def critical_chain(flows: Flows, waits: Waits, cycles: int) -> list[Step]:
     return steps[::-1]
 
 
-Limit = tuple[int, Array, Array, Array]
-"""Number of a kind; instructions that wait, instructions that hold them, slack in cycles."""
+Sole = Callable[[Array], Array]
+"""For entries of a limit, whether nothing else of the kind was free a cycle before the moment."""
+Limit = tuple[int, Array, Array, Array, Sole | None]
+"""Number of a kind; instructions that wait, instructions that hold them, slack in cycles. The last is None where there
+is no choice: a bank is that bank, but an ALU is any ALU."""
 
 
 def _limits(program: Program) -> Iterator[Limit]:
@@ -107,23 +114,48 @@ def _limits(program: Program) -> Iterator[Limit]:
     issue = code["issue"].astype(np.int64)
     end = issue + code["count"]
     op, queue = code["op"], code["queue"].astype(np.int64)
-    yield DATA, *_written(program)
+    yield DATA, *_written(program), None
     yield from _matrix(program)
     m = program.machine
-    alu = op == Op.ALU
-    yield VECTOR, *_after(queue, issue, end, alu)
-    yield SWITCH, *_after(queue, issue, end, queue >= m.slices + m.alus + 3 * m.planes)
     a = code["a"].astype(np.int64)
     memory = np.isin(op, MEMORY)
     later, earlier, slack = _after(a[:, 0] * m.banks_per_slice + a[:, 1] // m.bank_rows, issue, end, memory)
     strip = code["strip"]
     own = (strip[later] == strip[earlier]) & (strip[later] >= 0) & (op[earlier] == Op.WRITE) & (op[later] == Op.READ)
-    yield FILLING, later[own], earlier[own], slack[own]
-    yield BANK, later[~own], earlier[~own], slack[~own]
+    yield FILLING, later[own], earlier[own], slack[own], None
+    yield BANK, later[~own], earlier[~own], slack[~own], None
     writes = np.isin(op, (Op.WRITE, Op.SCATTER))
-    yield PORT, *_after(2 * a[:, 0] + writes, issue, end, memory)
-    yield STREAM, *_streams(program)
-    yield QUEUE, *_after(queue, issue, issue + 1, np.ones(len(code), bool))
+    yield PORT, *_after(2 * a[:, 0] + writes, issue, end, memory), None
+    alu, switch = op == Op.ALU, queue >= m.slices + m.alus + 3 * m.planes
+    yield QUEUE, *_after(queue, issue, issue + 1, ~alu & ~switch), None
+    same = unit_groups(m)
+    for number, mine in ((VECTOR, alu), (SWITCH, switch)):
+        later, earlier, slack = _after(queue, issue, end, mine)
+        yield number, later, earlier, slack, partial(_no_unit, (queue, issue, end, mine), same, later, slack)
+    yield _streams(program)
+
+
+def _no_unit(
+    uses: tuple[Array, Array, Array, Array], groups: Array, later: Array, slack: Array, entries: Array
+) -> Array:
+    """Whether no unit like theirs was free for the whole of each entry's rows, had they come one cycle earlier."""
+    queue, issue, end, mine = uses
+    who = later[entries]
+    start = issue[who] - slack[entries] - 1
+    stop = start + end[who] - issue[who]
+    free = np.zeros(len(entries), bool)
+    for number in np.unique(queue[mine]).tolist():
+        taken = np.flatnonzero(mine & (queue == number))
+        taken = taken[np.argsort(issue[taken], kind="stable")]
+        like = (groups[queue[who]] == groups[number]) & (queue[who] != number)
+        at = np.searchsorted(end[taken], start, side="right")
+        begins = np.where(at < len(taken), issue[taken][np.minimum(at, len(taken) - 1)], np.iinfo(np.int64).max)
+        free |= like & (begins >= stop)
+    # Units that no instruction uses are free at any time.
+    used = np.unique(queue[mine])
+    idle = np.bincount(groups, minlength=groups.max() + 1) > np.bincount(groups[used], minlength=groups.max() + 1)
+    made: Array = ~(free | idle[groups[queue[who]]])
+    return made
 
 
 def _after(key: Array, start: Array, end: Array, mine: Array) -> tuple[Array, Array, Array]:
@@ -165,12 +197,12 @@ def _matrix(program: Program) -> Iterator[Limit]:
         mine = np.flatnonzero((plane == number) & np.isin(op, (Op.LOAD, Op.INSTALL, Op.ACTIVATE)))
         mine = mine[np.argsort(issue[mine], kind="stable")]
         load, install, rows = (op[mine] == o for o in (Op.LOAD, Op.INSTALL, Op.ACTIVATE))
-        yield WEIGHTS, *_last(mine, install, rows, issue, issue + m.weights_install)
-        yield WEIGHTS, *_last(mine, load, install, issue, end)
-        yield PLANE, *_last(mine, rows, install, issue, end)
-        yield PLANE, *_last(mine, rows, rows, issue, end)
-        yield BUFFER, *_last(mine, install, load, issue, issue + 1)
-        yield BUFFER, *_last(mine, load, load, issue, end)
+        yield WEIGHTS, *_last(mine, install, rows, issue, issue + m.weights_install), None
+        yield WEIGHTS, *_last(mine, load, install, issue, end), None
+        yield PLANE, *_last(mine, rows, install, issue, end), None
+        yield PLANE, *_last(mine, rows, rows, issue, end), None
+        yield BUFFER, *_last(mine, install, load, issue, issue + 1), None
+        yield BUFFER, *_last(mine, load, load, issue, end), None
 
 
 def _last(mine: Array, holds: Array, waits: Array, start: Array, free: Array) -> tuple[Array, Array, Array]:
@@ -182,27 +214,55 @@ def _last(mine: Array, holds: Array, waits: Array, start: Array, free: Array) ->
     return waiting, holding, start[waiting] - free[holding]
 
 
-def _streams(program: Program) -> tuple[Array, Array, Array]:
+def _streams(program: Program) -> Limit:
     """Producers on one stream of one hemisphere, in the order of their diagonals (cycle minus way travelled)."""
-    code = program.code
     legs = stream_legs(program)
-    keys, starts, ends, who = [], [], [], []
     low, high = np.minimum(legs.place, legs.last), np.maximum(legs.place, legs.last)
-    for byte in range(int(legs.width.max(initial=0))):
-        for side, there in enumerate((low < 0, high > 0)):
-            mine = (legs.width > byte) & there
-            keys.append((legs.stream[mine] + byte) * 2 + side)
-            starts.append(legs.diagonal[mine])
-            ends.append(legs.diagonal[mine] + legs.count[mine])
-            who.append(legs.who[mine])
-    if not keys:
-        return (np.zeros(0, np.int64),) * 3
-    key, start, end, index = (np.concatenate(x) for x in (keys, starts, ends, who))
+    sides = np.stack([low < 0, high > 0])
+    parts = [
+        (legs.stream[mine] + byte, np.full(int(mine.sum()), side), np.flatnonzero(mine))
+        for byte in range(int(legs.width.max(initial=1)))
+        for side in (0, 1)
+        if (mine := (legs.width > byte) & sides[side]).any()
+    ]
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return STREAM, none, none, none, None
+    stream, side, leg = (np.concatenate(x) for x in zip(*parts, strict=True))
+    start = legs.diagonal[leg]
+    key = stream * 2 + side
     order = np.lexsort((start, key))
-    key, start, end, index = key[order], start[order], end[order], index[order]
+    stream, side, leg, start, key = stream[order], side[order], leg[order], start[order], key[order]
+    end = start + legs.count[leg]
     same = key[1:] == key[:-1]
-    assert len(code) > index.max(initial=-1)
-    return index[1:][same], index[:-1][same], (start[1:] - end[:-1])[same]
+    later = np.flatnonzero(same) + 1
+    slack = start[later] - end[later - 1]
+    table = {int(k): (start[key == k], end[key == k]) for k in np.unique(key).tolist()}
+
+    def sole(entries: Array) -> Array:
+        """Whether no other group of streams was free on the whole way."""
+        mine = leg[later[entries]]
+        wanted = legs.diagonal[mine] - slack[entries] - 1
+        count, west = legs.count[mine], legs.west[mine]
+        free = np.ones((len(entries), program.machine.streams), bool)
+        for number in range(program.machine.streams):
+            for half in (0, 1):
+                for way in (0, 1):
+                    taken = table.get((number + 256 * way) * 2 + half)
+                    if taken is None:
+                        continue
+                    at = np.searchsorted(taken[1], wanted, side="right")
+                    begins = taken[0][np.minimum(at, len(taken[0]) - 1)]
+                    busy = (at < len(taken[0])) & (begins < wanted + count) & (west == way) & sides[half][mine]
+                    free[:, number] &= ~busy
+        made = np.ones(len(entries), bool)
+        for width in np.unique(legs.group[mine]).tolist():
+            grouped = free[:, : free.shape[1] // width * width].reshape(len(entries), -1, width).all(axis=2).any(axis=1)
+            chosen = legs.group[mine] == width
+            made[chosen] = ~grouped[chosen]
+        return made
+
+    return STREAM, legs.who[leg[later]], legs.who[leg[later - 1]], slack, sole
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +275,8 @@ class Legs:
     cycle: Array
     place: Array
     count: Array
+    group: Array
+    """Streams that lie side by side for the whole of what travels, such as all bytes of a number."""
     last: Array
     """The farthest place at which a row is taken; the producer's own where nobody takes it."""
 
@@ -257,4 +319,9 @@ def stream_legs(program: Program) -> Legs:
     ends = np.where((wire < 0) | (low[wire] > high[wire]), start, found)
     width = BYTES[np.clip(outs["dtype"], 0, 3)]
     count = code["count"][index].astype(np.int64)
-    return Legs(index, stream, width, issue[index] + late[index], start, count, ends)
+    base = np.full(len(low), 1 << 20)
+    top = np.full(len(low), -1)
+    np.minimum.at(base, wire[wire >= 0], stream[wire >= 0])
+    np.maximum.at(top, wire[wire >= 0], (stream + width)[wire >= 0])
+    group = np.where(wire >= 0, top[wire] - base[wire], width)
+    return Legs(index, stream, width, issue[index] + late[index], start, count, group, ends)

@@ -18,11 +18,15 @@ from elsewhere.compiler.passes.dead import remove_dead
 from elsewhere.compiler.passes.fold import fold_constants
 from elsewhere.compiler.passes.padding import expose_padding
 from elsewhere.compiler.passes.precision import combine
-from elsewhere.compiler.passes.rewrite import rebuild
+from elsewhere.compiler.passes.rewrite import copy, rebuild
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.rows import gather, update
 from elsewhere.compiler.targets.tsp.widen import widen
 
+LANES = 320
+"""Lanes of a vector."""
+OPERATIONS = 4
+"""So many operations in a row are moved behind a spreading."""
 BANK_ROWS = 2048
 """Rows of a table that one instruction chooses from: half a bank, so that long tables find room beside other values."""
 
@@ -37,13 +41,209 @@ def prepare(graph: Graph) -> Graph:
         remove_dead,
         expose_padding,
         widen,
+        split_columns,
+        fold_constants,
+        divide_late,
         lower,
         lower,  # an update becomes a gather, which may become several
+        move_late,
+        spread_late,
         fold_constants,
         remove_dead,
     ):
         graph = check(step(graph), "imported")
     return graph
+
+
+def divide_late(graph: Graph) -> Graph:
+    """A softmax times values: divided by its sums behind the product, which waits for no sums.
+
+    Only behind exp(x − max(x)), which f16 holds without overflow; sums are of the numbers as f16 holds them. Results
+    differ by roundings of f16: a part in 2^11 of each exponential, as before.
+    """
+    return rebuild(graph, _divide_late)
+
+
+def _divide_late(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
+    if node.op != "matmul":
+        return None
+    scaled = _through_cast(builder, operands[0])
+    if not _is(builder, scaled, "binary", "mul"):
+        return None
+    for raised, spread in (builder.nodes[scaled].inputs, builder.nodes[scaled].inputs[::-1]):
+        total = _total(builder, raised, spread)
+        if total is None:
+            continue
+        half = builder.cast(raised, "f16")
+        summed = builder.reduce("sum", builder.cast(half, "f32"), (len(builder.shape(raised)) - 1,))
+        product = builder.cast(builder.matmul(half, builder.cast(operands[1], "f16")), "f32")
+        inverse = builder.unary("reciprocal", summed)
+        made = builder.binary("mul", product, builder.broadcast(inverse, builder.shape(product)))
+        return builder.cast(made, node.type.dtype)
+    return None
+
+
+def _total(builder: Builder, raised: int, spread: int) -> int | None:
+    """The sum of exp(x − max(x)) = `raised`, if `spread` is its reciprocal."""
+    last = len(builder.shape(raised)) - 1
+    if not _is(builder, raised, "unary", "exp") or builder.nodes[spread].op != "broadcast":
+        return None
+    inverse = builder.nodes[spread].inputs[0]
+    if not _is(builder, inverse, "unary", "reciprocal"):
+        return None
+    total = builder.nodes[inverse].inputs[0]
+    below = builder.nodes[raised].inputs[0]
+    if not _is(builder, total, "reduce", "sum") or not _is(builder, below, "binary", "sub"):
+        return None
+    if builder.nodes[total].inputs[0] != raised or builder.nodes[total].attributes["axes"] != (last,):
+        return None
+    x, top = builder.nodes[below].inputs
+    if builder.nodes[top].op != "broadcast":
+        return None
+    top = builder.nodes[top].inputs[0]
+    largest = _is(builder, top, "reduce", "max") and builder.nodes[top].inputs[0] == x
+    return total if largest and builder.nodes[top].attributes["axes"] == (last,) else None
+
+
+def split_columns(graph: Graph, lanes: int = LANES) -> Graph:
+    """A product of which only slices of columns are used, as a product for each: so that each begins at the first lane.
+
+    Only where a slice begins inside a vector and fills one at least; weights are constants, so that nothing is lost.
+    """
+    users, kept = graph.users(), graph.kept()
+
+    def divisible(value: int) -> bool:
+        node = graph.nodes[value]
+        if node.op == "matmul":
+            return graph.nodes[node.inputs[1]].op == "constant"
+        if node.op in ("unary", "binary", "cast", "select"):
+            wide = [i for i in node.inputs if not _constant(graph, i)]
+            return len(wide) == 1 and users[wide[0]] == [value] and wide[0] not in kept and divisible(wide[0])
+        return False
+
+    def parts(value: int) -> list[Node]:
+        return [graph.nodes[u] for u in users[value]]
+
+    def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
+        if node.op != "slice" or not divisible(node.inputs[0]) or node.inputs[0] in kept:
+            return None
+        beside = parts(node.inputs[0])
+        if any(not _of_columns(graph, n) or n.type.shape[-1] < lanes for n in beside):
+            return None
+        if all(n.attributes["starts"][-1] % lanes == 0 for n in beside):
+            return None
+        return _columns(builder, operands[0], node.attributes["starts"][-1], node.attributes["stops"][-1])
+
+    return rebuild(graph, change)
+
+
+def _constant(graph: Graph, value: int) -> bool:
+    node = graph.nodes[value]
+    while node.op in ("broadcast", "reshape"):
+        node = graph.nodes[node.inputs[0]]
+    return node.op == "constant"
+
+
+def _of_columns(graph: Graph, node: Node) -> bool:
+    """Whether a node is a slice along the last axis only."""
+    if node.op != "slice":
+        return False
+    shape = graph.nodes[node.inputs[0]].type.shape
+    return node.type.shape[:-1] == shape[:-1] and node.attributes["steps"][-1] == 1
+
+
+def _columns(builder: Builder, value: int, start: int, stop: int) -> int:
+    node = builder.nodes[value]
+    shape = (*node.type.shape[:-1], stop - start)
+    if node.op == "matmul":
+        return builder.matmul(node.inputs[0], builder.narrow(node.inputs[1], -1, start, stop))
+    if node.op in ("unary", "binary", "cast", "select"):
+        operands = [_columns(builder, i, start, stop) for i in node.inputs]
+        return builder.add(node.op, operands, **node.attributes)
+    if node.op == "broadcast":
+        inner = node.inputs[0]
+        narrow = builder.shape(inner)[-1:] == node.type.shape[-1:]
+        return builder.broadcast(builder.narrow(inner, -1, start, stop) if narrow else inner, shape)
+    return builder.narrow(value, -1, start, stop)
+
+
+def move_late(graph: Graph) -> Graph:
+    """Functions of one value behind its transposition are calculated before it, where the value comes from its unit."""
+    users = graph.users()
+
+    def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
+        if node.op not in ("unary", "cast", "binary"):
+            return None
+        wide = [i for i, v in enumerate(operands) if _number(builder, v) is None]
+        if len(wide) != 1 or len(users[node.inputs[wide[0]]]) > 1:
+            return None
+        source, chain = operands[wide[0]], []
+        while builder.nodes[source].op in ("reshape", "transpose"):
+            chain.append(builder.nodes[source])
+            source = builder.nodes[source].inputs[0]
+        turned = any(n.op == "transpose" for n in chain)
+        if not turned or builder.nodes[source].op not in ("unary", "binary", "cast", "select", "matmul"):
+            return None
+        shape = builder.shape(source)
+        inner = [source if i == wide[0] else _repeated(builder, v, shape) for i, v in enumerate(operands)]
+        made = builder.add(node.op, inner, **node.attributes)
+        for moved in reversed(chain):
+            made = copy(builder, moved, (made,))
+        return made
+
+    return rebuild(graph, change)
+
+
+def _number(builder: Builder, value: int) -> int | None:
+    """The constant of a single number that a value repeats."""
+    node = builder.nodes[value]
+    while node.op in ("broadcast", "reshape"):
+        value = node.inputs[0]
+        node = builder.nodes[value]
+    return value if node.op == "constant" and node.type.size == 1 else None
+
+
+def _repeated(builder: Builder, value: int, shape: tuple[int, ...]) -> int:
+    number = _number(builder, value)
+    assert number is not None
+    return builder.broadcast(builder.reshape(number, (1,) * len(shape)), shape)
+
+
+def _is(builder: Builder, value: int, op: str, function: str) -> bool:
+    node = builder.nodes[value]
+    return node.op == op and node.attributes.get("function") == function
+
+
+def _through_cast(builder: Builder, value: int) -> int:
+    node = builder.nodes[value]
+    return node.inputs[0] if node.op == "cast" and node.type.dtype == "f16" else value
+
+
+def spread_late(graph: Graph) -> Graph:
+    """What is calculated from one number a row, behind its spreading along the lanes instead of before it.
+
+    The same numbers, calculated in every lane: a pass of their own through the vector unit is saved.
+    """
+    users = graph.users()
+
+    def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
+        if node.op != "broadcast":
+            return None
+        source = graph.nodes[node.inputs[0]]
+        wide = node.type.shape[-1:] != source.type.shape[-1:] and node.type.shape[:-1] == source.type.shape[:-1]
+        if not wide or len(users[node.inputs[0]]) > 1:
+            return None
+        return _spread(builder, operands[0], node.type.shape, OPERATIONS)
+
+    return rebuild(graph, change)
+
+
+def _spread(builder: Builder, value: int, shape: tuple[int, ...], most: int) -> int:
+    node = builder.nodes[value]
+    if node.op not in ("unary", "binary", "cast", "select") or node.type.size == 1 or most == 0:
+        return builder.broadcast(value, shape)
+    operands = [_spread(builder, i, shape, most - 1) for i in node.inputs]
+    return builder.add(node.op, operands, **node.attributes)
 
 
 def lower(graph: Graph) -> Graph:

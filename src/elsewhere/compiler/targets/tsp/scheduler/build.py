@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +30,14 @@ from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError, SelfCon
 from elsewhere.compiler.targets.tsp.scheduler.indexed import copy_to_table, gather_rows, table
 from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, SCATTERED, materialise
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved
-from elsewhere.compiler.targets.tsp.scheduler.product import Planes, Product, Segment, segments_of, weights_from
+from elsewhere.compiler.targets.tsp.scheduler.product import (
+    Planes,
+    Product,
+    Segment,
+    Weights,
+    segments_of,
+    weights_from,
+)
 from elsewhere.compiler.targets.tsp.scheduler.reduction import reduce_lanes
 from elsewhere.compiler.targets.tsp.scheduler.regions import ELEMENTWISE, Region, find_regions
 from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
@@ -37,6 +45,8 @@ from elsewhere.compiler.targets.tsp.scheduler.vector import EARLY, Chain, emit_a
 
 Array = NDArray[Any]
 MOVEMENT = ("reshape", "transpose", "broadcast", "concatenate", "slice")
+MATRIX = (64, 256)
+"""Rows of a matrix that makes one strip."""
 STREAMS = 20
 """Bytes of operands that one region may take in."""
 
@@ -58,6 +68,8 @@ class Build:
         self.inside = {m for r in self.regions.values() for m in r.members if m != r.root}
         self.products = {r.product: r for r in self.regions.values() if r.product >= 0}
         self.absorbed = {r.product_leaf for r in self.regions.values() if r.product >= 0}
+        self.widened = self.casts()
+        """For a sum of what is only cast for it, the value that is cast."""
         self.values: dict[int, Moved] = {}
         self.ports: list[Port] = []
         self.inputs: dict[str, Stored] = {}
@@ -67,6 +79,18 @@ class Build:
         held = sum(a.nbytes if a.dtype != np.float32 else a.nbytes // 2 for a in graph.constants.values())
         self.twice = 2 * held < ROOM_FOR_WEIGHTS * machine.memory_bytes
         """Whether weights lie in both hemispheres, so that any plane may take them."""
+
+    def casts(self) -> dict[int, int]:
+        found = {}
+        for number, node in enumerate(self.graph.nodes):
+            region = self.regions.get(node.inputs[0]) if node.op == "reduce" else None
+            if region is None or region.members != [region.root] or region.product >= 0:
+                continue
+            cast = self.graph.nodes[region.root]
+            if cast.op == "cast" and self.users[region.root] == [number] and region.root not in self.graph.kept():
+                found[number] = cast.inputs[0]
+                self.inside.add(region.root)
+        return found
 
     # -- values -------------------------------------------------------------------------------------------------
 
@@ -100,7 +124,11 @@ class Build:
         columns = type_.shape[-1] if type_.shape else 1
         # Both planes of a hemisphere read i8 at once, each from a copy of its own.
         sides = (0, 0, 1, 1) if type_.dtype == "i8" else BOTH
-        return self.context.storage.store(type_.dtype, math.prod(type_.shape[:-1]), columns, sides)
+        rows = math.prod(type_.shape[:-1])
+        # Matrices side by side (heads) are worked on one after the other: each in strips of its own.
+        apart = type_.shape[-2] if len(type_.shape) == 3 and type_.shape[0] > 1 else 0
+        segment = apart if MATRIX[0] <= apart <= MATRIX[1] else 0
+        return self.context.storage.store(type_.dtype, rows, columns, sides, segment=segment)
 
     # -- the walk -----------------------------------------------------------------------------------------------
 
@@ -145,9 +173,16 @@ class Build:
         elif node.op == "matmul":
             self.matmul(number, None)
         elif node.op == "reduce":
-            source = self.graph.nodes[node.inputs[0]].type
-            tiles = self.tiles(node.inputs[0])
-            made = reduce_lanes(self.context, tiles, node.type.dtype, source.shape[-1], node.attributes["function"])
+            value = self.widened.get(number, node.inputs[0])
+            source = self.graph.nodes[value].type
+            made = reduce_lanes(
+                self.context,
+                self.tiles(value),
+                source.dtype,
+                node.type.dtype,
+                source.shape[-1],
+                node.attributes["function"],
+            )
             self.keep(number, made)
         elif node.op == "gather":
             self.keep(number, gather_rows(self.context, *self.gathered(node), node.type.shape))
@@ -247,14 +282,22 @@ class Build:
         inner = self.graph.nodes[a].type.shape[-1]
         product = Product(self.context, self.planes, self.graph.nodes[a].type.dtype, columns)
         segments = self.segments(a, product, rows, columns, batches)
-        self.cuts[number] = [(s.start, s.width) for s in segments]
+        self.cuts[number] = [(s.start, s.width) for s in segments[0]]
         self.work[node.place] = self.work.get(node.place, 0.0) + float(batches) * rows * columns * inner
         if self.graph.nodes[b].op == "constant" and batches == 1:
             data = self.graph.constants[self.graph.nodes[b].attributes["key"]].reshape(inner, columns)
-            weights = [product.store_weights(data, segments, self.twice, len(self.cuts))]
-        else:
-            weights = weights_from(self.context, self.tiles(b), batches, inner)
+            weights = [product.store_weights(data, segments[0], self.twice, len(self.cuts))]
         operands = {} if region is None else self.operand_tiles(region)
+        beside = self.beside(b, batches, inner, columns) if batches > 1 and self.all_splat(operands) else None
+        if beside is not None:
+            weights = [Weights(tiles=[tile]) for tile, _ in beside]
+            places = [at for _, at in beside]
+            made = (number,) if region is None else (*region.extra, region.root)
+            results = {value: self.joined(value, places, rows, columns) for value in made}
+            product.run(segments, weights, batches, rows, Finish(self, region, operands, results, places, columns))
+            return
+        if self.graph.nodes[b].op != "constant" or batches != 1:
+            weights = weights_from(self.context, self.tiles(b), batches, inner)
         if region is None:
             results = {number: self.new(number)}
             self.keep(number, results[number])
@@ -262,7 +305,44 @@ class Build:
             results = self.results(region)
         product.run(segments, weights, batches, rows, Finish(self, region, operands, results))
 
-    def segments(self, a: int, product: Product, rows: int, columns: int, batches: int) -> list[Segment]:
+    def all_splat(self, operands: dict[int, list[Tile]]) -> bool:
+        """Whether operands are the same in all lanes, so that results may lie in any."""
+        values = self.context.storage.values
+        return all(values[v].splat for tiles in operands.values() for t in tiles for v in np.unique(t.value).tolist())
+
+    def beside(self, b: int, batches: int, inner: int, columns: int) -> list[tuple[Tile, int]] | None:
+        """For matrices that lie side by side in the lanes of one value: each one's rows, and its first column there.
+
+        Their products may then be written side by side too, and no lane is moved before or after.
+        """
+        flat = pieces.reshape(self.value(b), (batches * inner, columns))
+        lanes = self.context.machine.lanes
+        if len(flat.pieces) != 1 or flat.pieces[0].step != 1 or columns < 2:
+            return None
+        value, row, column = self.context.decode(flat.pieces[0].where.ravel())
+        column = column.reshape(batches, inner)
+        tile, lane = np.divmod(column, lanes)
+        if (value != value[0]).any() or (column != column[:, :1]).any() or (lane + columns > lanes).any():
+            return None
+        if self.context.storage.values[int(value[0])].splat or not lane.any():
+            return None
+        if sorted(column[:, 0].tolist()) != [columns * i for i in range(batches)]:
+            return None  # lanes between them would never be written
+        whole = Tile(value, tile.ravel(), row)
+        return [(whole.part(i * inner, (i + 1) * inner), int(column[i, 0])) for i in range(batches)]
+
+    def joined(self, value: int, places: list[int], rows: int, columns: int) -> Stored:
+        """Room for matrices side by side; `value` (batches, rows, columns) is a view of it."""
+        type_ = self.graph.nodes[value].type
+        sides = (0, 0, 1, 1) if type_.dtype == "i8" else BOTH
+        stored = self.context.storage.store(type_.dtype, rows, columns * len(places), sides)
+        where = stored.base + (stored.columns + 1) * np.arange(rows)[None] + np.array(places)[:, None]
+        piece = pieces.Piece(columns, 1, where.reshape(type_.shape[:-1]))
+        self.values[value] = Moved(type_.dtype, type_.shape, (piece,))
+        return stored
+
+    def segments(self, a: int, product: Product, rows: int, columns: int, batches: int) -> list[list[Segment]]:
+        """Pieces of K, for all batches or for each of them."""
         moved = self.value(a)
         inner = moved.columns
         flat = pieces.reshape(moved, (batches * rows, inner))
@@ -272,10 +352,30 @@ class Build:
             passes = (len(found) - fewest) * -(-columns // self.context.machine.lanes) / len(product.engines)
             if passes > len(flat.pieces) / MOVES_AT_ONCE:
                 found = None
+        if found is None and batches > 1:
+            each = self.segments_by_batch(flat, product, rows, batches, fewest)
+            if each is not None:
+                return each
         if found is None:
             flat = pieces.reshape(self.settle(a), (batches * rows, inner))
             found = segments_of(self.context, flat, product.largest)
         assert found is not None
+        return [found]
+
+    def segments_by_batch(
+        self, flat: Moved, product: Product, rows: int, batches: int, most: int
+    ) -> list[list[Segment]] | None:
+        """Segments whose lanes differ from batch to batch but not inside one, such as heads side by side."""
+        found: list[list[Segment]] = []
+        for batch in range(batches):
+            first, last = batch * rows, (batch + 1) * rows
+            mine = tuple(p.with_rows(p.where[first:last]) for p in flat.pieces)
+            cut = segments_of(self.context, Moved(flat.dtype, (rows, flat.columns), mine), product.largest)
+            if cut is None or len(cut) > most or (found and [s.start for s in cut] != [s.start for s in found[0]]):
+                return None
+            before = np.zeros(first, np.int64)  # rows are numbered through all batches
+            tiles = [Tile(*(np.r_[before, x] for x in (s.tile.value, s.tile.tile, s.tile.row))) for s in cut]
+            found.append([dataclasses.replace(s, tile=t) for s, t in zip(cut, tiles, strict=True)])
         return found
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -364,19 +464,32 @@ class Finish:
     """Takes a product's results through its region, or straight to memory."""
 
     def __init__(
-        self, build: Build, region: Region | None, operands: dict[int, list[Tile]], results: dict[int, Stored]
+        self,
+        build: Build,
+        region: Region | None,
+        operands: dict[int, list[Tile]],
+        results: dict[int, Stored],
+        places: list[int] | None = None,
+        columns: int = 0,
     ) -> None:
+        """`places` are the first columns of batches whose results lie side by side."""
         self.build, self.region, self.operands, self.results = build, region, operands, results
+        self.places, self.columns = places, columns
 
     def __call__(
         self, flow: Any, wire: Wire, turn: int, plane: int, batch: int, tile: int, start: int, stop: int
     ) -> None:
         context = self.build.context
-        rows = np.arange(start, stop)
+        rows, lanes, target = np.arange(start, stop), None, tile
+        if self.places is not None:
+            target, first = divmod(self.places[batch], context.machine.lanes)
+            lanes = (first, first + self.columns)
+            (stored, *_) = self.results.values()
+            rows = rows - batch * stored.rows
         if self.region is None:
             (stored,) = self.results.values()
             for side in BOTH:
-                context.write(flow, wire, stored, tile, rows, side)
+                context.write(flow, wire, stored, target, rows, side, lanes)
             return
         offset = wire.arrival(0)
         chain = Chain(context, flow, self.build.graph, self.region, stop - start)
@@ -384,7 +497,7 @@ class Finish:
         parts = {v: t[tile if len(t) > 1 else 0].part(start, stop) for v, t in self.operands.items()}
         read_operands(context, flow, chain, self.build.graph, parts, offset, turn + plane, early=turn >= EARLY)
         chain.build()
-        emit_all(context, flow, chain, self.results, tile, rows)
+        emit_all(context, flow, chain, self.results, target, rows, lanes)
 
 
 def schedule(graph: Graph, machine: TspMachine = GROQCHIP1) -> Program:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elsewhere.compiler.targets.tsp.program import EAST, WEST, Kind, Op, latency
+from elsewhere.compiler.targets.tsp.program import EAST, WEST, WIDTH, Kind, Op, latency
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
 from elsewhere.compiler.targets.tsp.scheduler.flow import Choice, Flow, Item, SelfConflict
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece, _elements
@@ -16,6 +17,10 @@ from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
 
 Array = NDArray[Any]
 BOTH = (0, 1)
+BLOCK = 16
+"""Rows and lanes that a transposer exchanges."""
+FEW_LINES = 64
+"""Fewer rows than this are brought home superlane by superlane."""
 SCATTERED = 24
 """From so many pieces a tile on, lanes are looked at one by one."""
 LONGEST = 512
@@ -24,14 +29,30 @@ LONGEST = 512
 def materialise(context: Context, moved: Moved, hemispheres: tuple[int, ...] = BOTH) -> Stored:
     """A stored value with the elements of `moved`."""
     columns = max(moved.columns, 1)
+    if moved.dtype == "i8" and hemispheres == BOTH:
+        hemispheres = (0, 0, 1, 1)
     if columns >= 16 and len(moved.pieces) > columns // 2 and moved.rows >= 16:
+        whole = _turned_whole(context, moved, hemispheres)
+        if whole is not None:
+            return whole
         turned = _turn(context, moved)
         if turned is not None:
             moved = turned
-    if moved.dtype == "i8" and hemispheres == BOTH:
-        hemispheres = (0, 0, 1, 1)
     stored = context.storage.store(moved.dtype, moved.rows, columns, hemispheres)
     fill(context, moved, stored)
+    return stored
+
+
+def _turned_whole(context: Context, moved: Moved, hemispheres: tuple[int, ...]) -> Stored | None:
+    """As `materialise`, for a value that is another's transpose in few vectors."""
+    parts = _lines(context, moved)
+    if parts is None or moved.columns % BLOCK or moved.columns > context.machine.lanes or WIDTH[moved.dtype] > 2:
+        return None
+    if moved.rows < FEW_LINES:
+        return None
+    stored = context.storage.store(moved.dtype, moved.rows, moved.columns, hemispheres)
+    for side in BOTH:
+        _diagonals(context, moved, parts, stored, side)
     return stored
 
 
@@ -207,21 +228,137 @@ def move_rows(context: Context, part: Tile, rows: Array, stored: Stored, op: Op,
 # -- rows against lanes ----------------------------------------------------------------------------------------------
 
 
-def _turn(context: Context, moved: Moved) -> Moved | None:
-    """A value whose lanes run along another's rows, as pieces of 16 lanes of what the transposers make of it."""
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """How a value's lanes run along another's rows: row i is lane `lane[i]` of the vectors `pairs[pair[i]]`."""
+
+    value: int
+    lane: Array
+    lists: Array
+    """Lists of rows of the other value."""
+    pairs: Array
+    """(2, P): which list, and which tile of the other value."""
+    pair: Array
+
+
+def _lines(context: Context, moved: Moved) -> _Lines | None:
     numbers = _elements(moved).reshape(moved.rows, moved.columns)
     value, row, column = (x.reshape(numbers.shape) for x in context.decode(numbers.ravel()))
     if (value != value.flat[0]).any() or (column != column[:, :1]).any():
         return None
-    source = context.storage.values[int(value.flat[0])]
     tile, lane = np.divmod(column[:, 0], context.machine.lanes)
     lists, group = np.unique(row, axis=0, return_inverse=True)
     pairs, pair = np.unique(np.stack([group.ravel(), tile]), axis=1, return_inverse=True)
+    return _Lines(int(value.flat[0]), lane, lists, pairs, pair.ravel())
+
+
+def _diagonals(context: Context, moved: Moved, lines: _Lines, stored: Stored, side: int) -> None:
+    """Every second pair of `lines`, in a hemisphere.
+
+    After the transposers, superlane s of the block of rows b is to become superlane b of the lines of s. So block b is
+    turned by b superlanes, each superlane written to the lines that it belongs to, and the lines of s turned back by s.
+    """
+    machine, storage = context.machine, context.storage
+    blocks, count = moved.columns // BLOCK, machine.superlanes
+    mine = list(range(side, lines.pairs.shape[1], 2))
+    if not mine:
+        return
+    held = np.isin(lines.pair, mine)
+    found = np.unique(lines.lane[held] // BLOCK).tolist()
+    homes: dict[int, Stored] = {}
+    taken: list[int] = []
+    for s in found:
+        home = storage.store(moved.dtype, len(mine) * BLOCK, machine.lanes, (side,), avoid=taken, segment=1 << 20)
+        homes[s] = home
+        taken += [strip.slice for strip in home.strips()]
+    for k, number in enumerate(mine):
+        which, tile = lines.pairs[:, number].tolist()
+        every = np.arange(blocks * BLOCK)
+        part = Tile(np.full(len(every), lines.value), np.full(len(every), tile), lines.lists[which])
+        turned = storage.store(moved.dtype, len(every), machine.lanes, (side,), avoid=taken, segment=len(every))
+        move_rows(context, part, every, turned, Op.TRANSPOSE, BLOCK, side)
+        for b in range(blocks):
+            _scatter_block(context, turned, b, blocks, homes, k * BLOCK, side)
+    for s, home in homes.items():
+        rows, target = [], []
+        for k, number in enumerate(mine):
+            for j in range(BLOCK):
+                lines_of = np.flatnonzero((lines.pair == number) & (lines.lane == s * BLOCK + j))
+                rows += [k * BLOCK + j] * len(lines_of)
+                target += lines_of.tolist()
+        order = np.argsort(target, kind="stable")
+        source = np.array(rows)[order]
+        part = Tile(np.full(len(source), storage.values.index(home)), np.zeros(len(source), np.int64), source)
+        turn = (-s % count) * BLOCK
+        _home(context, part, np.array(target)[order], stored, turn, side)
+
+
+def _scatter_block(
+    context: Context, turned: Stored, block: int, blocks: int, homes: Mapping[int, Stored], first: int, side: int
+) -> None:
+    machine = context.machine
+    count, sign = machine.superlanes, 1 if side else -1
+    number = context.storage.values.index(turned)
+    rows = block * BLOCK + np.arange(BLOCK)
+    part = Tile(np.full(BLOCK, number), np.zeros(BLOCK, np.int64), rows)
+    waiting = list(homes.items())
+    while waiting:
+        flow = Flow(context.machinery)
+        wire = context.read(flow, part, turned.dtype, sign * machine.switch_place, 0, side)
+        unit, queues = unit_choice(context, flow, Op.SHIFT, side, 0, BLOCK)
+        place = sign * machine.switch_place
+        back = flow.wire(turned.dtype, place, latency(machine, Op.SHIFT), BLOCK, WEST if side else EAST)
+        ins = ((Kind.STREAM, turned.dtype, 0, wire, 0, 0),)
+        code = (block * BLOCK, 0, machine.lanes, 1)
+        flow.items.append(
+            Item(Op.SHIFT, unit, queues, 0, BLOCK, code, ins=ins, outs=((back, 0, -1),), dtype=wire.dtype)
+        )
+        used: set[int] = set()
+        later = []
+        for s, home in waiting:
+            slices = {strip.slice for strip in home.strips()}
+            if used & slices:
+                later.append((s, home))
+                continue
+            used |= slices
+            at = (s + block) % count
+            lanes = (at * BLOCK, (at + 1) * BLOCK)
+            if block == 0:  # lanes that no block fills are written with the first
+                free = (np.arange(count) - s) % count >= blocks
+                free[at] = True
+                mask = np.repeat(free, BLOCK)
+                lanes = (-1 - context.map(np.where(mask, np.arange(machine.lanes), -1)), 0)
+            context.write(flow, back, home, 0, first + np.arange(BLOCK), side, lanes)
+        context.place(flow)
+        waiting = later
+
+
+def _home(context: Context, part: Tile, rows: Array, stored: Stored, turn: int, side: int) -> None:
+    lanes = (0, stored.columns)
+    for near in (side, 1 - side):
+        try:
+            _flow(context, part, rows, stored, 0, Op.SHIFT, (turn, 0, context.machine.lanes, 1), lanes, near)
+            return
+        except SelfConflict:
+            if len(rows) == 1 and near != side:
+                raise
+    middle = len(rows) // 2
+    _home(context, part.part(0, middle), rows[:middle], stored, turn, side)
+    _home(context, part.part(middle, len(rows)), rows[middle:], stored, turn, side)
+
+
+def _turn(context: Context, moved: Moved) -> Moved | None:
+    """A value whose lanes run along another's rows, as pieces of 16 lanes of what the transposers make of it."""
+    lines = _lines(context, moved)
+    if lines is None:
+        return None
+    source = context.storage.values[lines.value]
+    lane, lists, pairs, pair = lines.lane, lines.lists, lines.pairs, lines.pair
     blocks = -(-moved.columns // 16)
     made = context.storage.store(moved.dtype, pairs.shape[1] * blocks * 16, context.machine.lanes, BOTH)
     for number, (which, where) in enumerate(pairs.T.tolist()):
         wanted = lists[which][np.minimum(np.arange(blocks * 16), moved.columns - 1)]
-        part = Tile(np.full(blocks * 16, value.flat[0]), np.full(blocks * 16, where), wanted)
+        part = Tile(np.full(blocks * 16, lines.value), np.full(blocks * 16, where), wanted)
         first = number * blocks * 16
         rows = first + np.arange(blocks * 16)
 

@@ -179,16 +179,22 @@ class Product:
             weights.blocks[side, s, t] = [(strip, start, count) for strip in strips]
 
     def run(
-        self, segments: Sequence[Segment], weights: Sequence[Weights], batches: int, rows: int, finish: Finish
+        self,
+        segments_of_batch: Sequence[Sequence[Segment]],
+        weights: Sequence[Weights],
+        batches: int,
+        rows: int,
+        finish: Finish,
     ) -> None:
-        """All passes. `weights` has one entry, or one a batch."""
-        machine = self.context.machine
+        """All passes. `segments_of_batch` and `weights` have one entry, or one a batch."""
+        machine, segments = self.context.machine, segments_of_batch[0]
         tiles = -(-self.columns // machine.lanes)
         chunk = plan_rows(
             rows, tiles, len(segments), len(self.engines), batches, machine.accumulator_rows, self.loading(segments)
         )
         for batch in range(batches):
             mine = weights[batch if len(weights) > 1 else 0]
+            segments = segments_of_batch[batch if len(segments_of_batch) > 1 else 0]
             for tile in range(tiles):
                 for start in range(0, rows, chunk):
                     stop = min(start + chunk, rows)

@@ -23,7 +23,7 @@ from elsewhere.compiler.targets.tsp.scheduler.vector import TURNS, bits, emit_re
 NEUTRAL = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
 BLOCK = 16
 """Rows and lanes that a transposer exchanges."""
-CHUNK = 128
+CHUNK = 32
 """Rows that go through all steps together."""
 TILES = 5
 """Tiles added in one pass; each brings up to four streams."""
@@ -39,33 +39,37 @@ def neutral(function: str, dtype: str) -> float:
     return NEUTRAL[function]
 
 
-def reduce_lanes(context: Context, tiles: Sequence[Tile], dtype: str, columns: int, function: str) -> Stored:
-    """(rows, columns) → (rows, 1), one number in all lanes of a row; rows are filled up to whole blocks."""
+def reduce_lanes(context: Context, tiles: Sequence[Tile], held: str, dtype: str, columns: int, function: str) -> Stored:
+    """(rows, columns) → (rows, 1), one number in all lanes of a row; rows are filled up to whole blocks.
+
+    The rows lie as `held` and are cast to `dtype` first.
+    """
     rows, lanes = len(tiles[0].row), context.machine.lanes
     inside = columns if columns < lanes and columns % BLOCK == 0 else lanes
     if len(tiles) == 1 and columns % BLOCK == 0:
         source = tiles[0]
     else:
-        source = whole_tile(context, _joined(context, list(tiles), dtype, columns, function))
+        source = whole_tile(context, _joined(context, list(tiles), held, dtype, columns, function))
+        held = dtype
     result = context.storage.store(dtype, -(-rows // BLOCK) * BLOCK, 1, BOTH)
     for number, start in enumerate(range(0, result.rows, CHUNK)):
         stop = min(start + CHUNK, result.rows)
         wanted = np.minimum(np.arange(start, stop), rows - 1)
         part = Tile(source.value[wanted], source.tile[wanted], source.row[wanted])
-        _chunk(context, part, dtype, function, inside, result, start, number % 2)
+        _chunk(context, part, held, function, inside, result, start, number % 2)
     return result
 
 
 def _chunk(
-    context: Context, part: Tile, dtype: str, function: str, inside: int, result: Stored, start: int, side: int
+    context: Context, part: Tile, held: str, function: str, inside: int, result: Stored, start: int, side: int
 ) -> None:
     """All steps for some blocks of rows."""
-    machine, storage = context.machine, context.storage
+    machine, storage, dtype = context.machine, context.storage, result.dtype
     count = len(part.row)
     every, blocks = np.arange(count), np.arange(0, count, BLOCK)
     mask = _mask(context, inside) if inside < machine.lanes else None
     near = _slices(mask) if mask else []
-    turned = storage.store(dtype, count, machine.lanes, (side,), avoid=near)
+    turned = storage.store(held, count, machine.lanes, (side,), avoid=near)
     move_rows(context, part, every, turned, Op.TRANSPOSE, BLOCK, side)
     folded = storage.store(dtype, count, machine.lanes, BOTH, avoid=[*near, *_slices(turned)])
     _fold(context, turned, folded, function, mask, side)
@@ -111,7 +115,7 @@ def steps(superlanes: int, shifters: int, function: str) -> list[tuple[str, list
     return found
 
 
-def _joined(context: Context, tiles: list[Tile], dtype: str, columns: int, function: str) -> Stored:
+def _joined(context: Context, tiles: list[Tile], held: str, dtype: str, columns: int, function: str) -> Stored:
     """All tiles added up, lanes that hold nothing made neutral."""
     lanes, rows = context.machine.lanes, len(tiles[0].row)
     name = {"sum": "add"}.get(function, function)
@@ -126,8 +130,9 @@ def _joined(context: Context, tiles: list[Tile], dtype: str, columns: int, funct
             total = b.input("made", dtype, (rows, lanes))
             operands[total] = [whole_tile(context, made)]
         for number, tile in enumerate(part):
-            operand = b.input(f"t{number}", dtype, (rows, lanes))
+            operand = b.input(f"t{number}", held, (rows, lanes))
             operands[operand] = [tile]
+            operand = b.cast(operand, dtype)
             if rest and not tiles and number == len(part) - 1:
                 mask = b.input("mask", "i8", (rows, lanes))
                 operands[mask] = [_at(context, _mask(context, rest), np.zeros(rows, np.int64))]
@@ -214,10 +219,12 @@ def _fold(context: Context, turned: Stored, made: Stored, function: str, mask: S
 def _fold_flow(
     context: Context, turned: Stored, made: Stored, function: str, mask: Stored | None, side: int, turn: int
 ) -> None:
-    dtype, count = turned.dtype, turned.rows
+    dtype, count = made.dtype, turned.rows
     flow = Flow(context.machinery)
-    wire = context.read(flow, whole_tile(context, turned), dtype, 0, 0, side, turn)
+    wire = context.read(flow, whole_tile(context, turned), turned.dtype, 0, 0, side, turn)
     value = _arriving(context, wire, 0)
+    if turned.dtype != dtype:
+        _, value = _operation(context, flow, "cast", dtype, [(turned.dtype, value)], count)
     if mask is not None:
         rows = _at(context, mask, np.zeros(count, np.int64))
         held = context.read(flow, rows, "i8", 0, 0, (side + 1 + turn) % 2, turn // 2)

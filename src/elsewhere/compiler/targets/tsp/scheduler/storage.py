@@ -20,6 +20,10 @@ from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError
 Array = NDArray[Any]
 
 
+FULL = 0.7
+"""Share of a bank that constants may fill before values that come and go take the other."""
+ROOMS = 4
+"""Values that come and go avoid slices that hold this share of a bank more constants than others."""
 EVEN = 128
 """Slices whose emptiest banks differ by fewer rows take turns; else the emptier one is chosen."""
 
@@ -96,6 +100,8 @@ class Storage:
         self.fixed = np.zeros_like(self.load)
         """Rows of what stays for the next run. It must fit all at once, so it is spread without regard to the rest."""
         self.turn = [0, 0]
+        self.parity = 0
+        """The bank of what comes and goes, from value to value another."""
 
     def strip(
         self,
@@ -109,7 +115,9 @@ class Storage:
     ) -> Strip:
         """Rows of one byte of a type, of which `lanes` mean something (0: all)."""
         stays = fixed or data is not None
-        bank = int(np.argmin((self.fixed if stays else self.load)[slice_]))
+        bank = int(np.argmin(self.fixed[slice_])) if stays else self.parity
+        if not stays and self.fixed[slice_, bank] + rows > FULL * self.machine.bank_rows:
+            bank = int(np.argmin(self.fixed[slice_]))
         self.load[slice_, bank] += rows
         self.fixed[slice_, bank] += rows * stays
         made = Strip(
@@ -124,7 +132,8 @@ class Storage:
         start = self.turn[hemisphere]
         ring = [hemisphere * per + (start + i) % per for i in range(per)]
         ring = [s for s in ring if s not in avoid] or ring
-        room = (self.fixed if fixed else self.load)[ring].min(axis=1) // EVEN
+        # What comes and goes takes turns: who follows the emptiest puts all that is needed at once into a few slices.
+        room = self.fixed[ring].min(axis=1) // (EVEN if fixed else self.machine.bank_rows // ROOMS)
         chosen = [ring[i] for i in np.argsort(room, kind="stable")[:count].tolist()]
         while len(chosen) < count:
             chosen.append(ring[len(chosen) % len(ring)])
@@ -137,7 +146,7 @@ class Storage:
         return lanes if columns == 1 else min(lanes, columns - tile * lanes)
 
     def segment_rows(self, rows: int) -> int:
-        return int(min(max(64, -(-rows // 8)), self.machine.bank_rows // 4))
+        return int(min(max(32, -(-rows // 8)), self.machine.bank_rows // 4))
 
     def store(
         self,
@@ -149,13 +158,17 @@ class Storage:
         name: str = "",
         fixed: bool = False,
         avoid: Sequence[int] = (),
+        segment: int = 0,
     ) -> Stored:
         """A new value with a copy in each of `hemispheres`, not in the slices `avoid` if others are left.
 
-        `data` (tiles, bytes, rows, lanes) makes it a constant; `fixed` is a value that stays for the next run.
+        A strip holds `segment` rows, or as many as suit the number of rows. `data` (tiles, bytes, rows, lanes) makes it
+        a constant; `fixed` is a value that stays for the next run.
         """
         fixed = fixed or data is not None
-        segment = max(1, self.segment_rows(rows))
+        # Values take turns: what is written next lies in other banks than what is read for it.
+        self.parity = (self.parity + 1) % self.machine.banks_per_slice
+        segment = segment or max(1, self.segment_rows(rows))
         segments = max(1, -(-rows // segment))
         tiles = 1 if columns == 1 else max(1, -(-columns // self.machine.lanes))
         copies = []
@@ -166,8 +179,9 @@ class Storage:
                 lanes = self.lanes_of(columns, tile)
                 count = WIDTH[dtype] * segments
                 before = taken.get((side, tile))
-                if before is not None and count > 1:
-                    found = before[1:] + before[:1]  # what is written at once must lie in different slices
+                width = WIDTH[dtype]
+                if before is not None and count > width:
+                    found = before[width:] + before[:width]  # what is written at once must lie in different slices
                 else:
                     found = self.slices(side, count, before or avoid, fixed)
                 taken[side, tile] = found
@@ -177,7 +191,7 @@ class Storage:
                     for part in range(segments):
                         count = min(segment, rows - part * segment)
                         piece = data[tile, byte, part * segment : part * segment + count] if data is not None else None
-                        strip = self.strip(found[part * WIDTH[dtype] + byte], count, piece, dtype, byte, lanes, fixed)
+                        strip = self.strip(found[part * width + byte], count, piece, dtype, byte, lanes, fixed)
                         if data is not None:
                             strip.touch(0, 0)
                         row.append(strip)

@@ -80,20 +80,37 @@ class Chain:
         return (kind, self.graph.nodes[value].type.dtype, delay, source, 0, 0)
 
 
-def emit_results(context: Context, flow: Flow, item: Item, offset: int, stored: Stored, tile: int, rows: Array) -> None:
-    """Sends a result from the vector unit to every copy of `stored`."""
+def emit_results(
+    context: Context,
+    flow: Flow,
+    item: Item,
+    offset: int,
+    stored: Stored,
+    tile: int,
+    rows: Array,
+    lanes: tuple[int, int] | None = None,
+) -> None:
+    """Sends a result, or some lanes of it, from the vector unit to every copy of `stored`."""
     outs = []
     for side, wire in context.outward(flow, stored, offset, len(rows)):
-        context.write(flow, wire, stored, tile, rows, side)
+        context.write(flow, wire, stored, tile, rows, side, lanes)
         outs.append((wire, 0, -1))
     item.outs = tuple(outs)
 
 
-def emit_all(context: Context, flow: Flow, chain: Chain, results: Mapping[int, Stored], tile: int, rows: Array) -> None:
+def emit_all(
+    context: Context,
+    flow: Flow,
+    chain: Chain,
+    results: Mapping[int, Stored],
+    tile: int,
+    rows: Array,
+    lanes: tuple[int, int] | None = None,
+) -> None:
     """Sends all that a region gives."""
     for value, stored in results.items():
         item, ready = chain.made[value]
-        emit_results(context, flow, item, ready, stored, tile, rows)
+        emit_results(context, flow, item, ready, stored, tile, rows, lanes)
 
 
 def chunk_rows(rows: int, segment: int) -> int:
@@ -114,7 +131,7 @@ def schedule_region(
         for number, start in enumerate(range(0, stored.rows, step)):
             stop = min(start + step, stored.rows)
             parts = {v: tiles[tile if len(tiles) > 1 else 0].part(start, stop) for v, tiles in operands.items()}
-            _schedule_chunk(context, graph, region, parts, results, tile, start, stop, number)
+            _schedule_chunk(context, graph, region, parts, results, tile, start, stop, number + tile)
 
 
 def _schedule_chunk(

@@ -183,6 +183,8 @@ SMALL, TINY = "rows_per_slice = 32", "rows_per_slice = 16"
         (["compile", "model.onnx", "--target", "tsp", "--machine", "typo.toml"], "nearest is 'clock_hz'"),
         (["compile", "model.onnx", "--target", "tsp", "--machine", "wrong.toml"], "streams must be at least 1"),
         (["tsp", "compile", "cut.onnx"], "cut.onnx is not a sound ONNX file: byte 5"),
+        (["compile", "model.onnx", "--target", "tsp", "--machine", "gone.toml"], "there is no file gone.toml"),
+        (["run", "made.tsp", "--input", "name.npz"], "made.tsp is compiled already; `elsewhere tsp run made.tsp`"),
         (["tsp", "run", "model.onnx"], "PROGRAM must be a .tsp file"),
         (["tsp", "run", "nowhere.tsp"], "there is no file nowhere.tsp"),
         (["tsp", "run", "text.tsp"], "this is no program"),
@@ -244,7 +246,7 @@ def test_pictures_and_the_example(program: Path, tmp_path: Path) -> None:
     assert len(call("tsp", "show", three).stdout.splitlines()) == 3
 
 
-VERBS = ("compile", "run", "check", "show", "report", "picture", "example")
+VERBS = ("compile", "run", "check", "show", "report", "picture", "example", "realtime", "validate", "sweep")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -61,3 +61,8 @@ def in_words(row: Mapping[str, Any]) -> str:
     """One line of `describe`."""
     shape = "×".join(map(str, row["shape"])) or "1"
     return f"{row['name']}: {row['dtype']} {shape}, {row['least']:.5g} … {row['most']:.5g}, mean {row['mean']:.5g}"
+
+
+def in_bytes(count: int) -> str:
+    """Such as 14 KB or 2.3 MB."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} KB"

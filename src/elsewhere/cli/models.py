@@ -36,6 +36,8 @@ def open_source(model: str, size: str) -> Source:
     from elsewhere.compiler.sources import SUFFIXES, from_file
 
     if Path(model).suffix.lower() not in SUFFIXES:
+        if Path(model).suffix.lower() == ".tsp":
+            raise ValueError(f"{model} is compiled already; `elsewhere tsp run {model}` runs it")
         kinds = ", ".join(SUFFIXES)
         raise ValueError(f"MODEL must be a file that ends in {kinds}, or one of {', '.join(OWN)}; got {model!r}")
     if not Path(model).is_file():

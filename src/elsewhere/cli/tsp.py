@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elsewhere.cli.files import check_path, describe, in_words, write_arrays, write_whole
+from elsewhere.cli.files import check_path, describe, in_bytes, in_words, write_arrays, write_whole
 from elsewhere.cli.models import (
     CALIBRATION_HELP,
     HELP,
@@ -144,8 +144,8 @@ def compile_for_chip(
         return
     typer.echo(
         f"{output}: {result['cycles']:,} cycles ({result['microseconds']:.2f} µs) on {chip.name} in "
-        f"{result['precision']}, {result['instructions']:,} instructions, {result['bytes'] / 1e6:.1f} MB, "
-        f"{result['memory_share']:.1%} of its memory, scheduled in {made.seconds:.1f} s"
+        f"{result['precision']}, {result['instructions']:,} instructions, {in_bytes(result['bytes'])}, "
+        f"{_share(result['memory_share'])} of its memory, scheduled in {made.seconds:.1f} s"
     )
     if report is not None:
         typer.echo(f"{report}: time by unit, memory, streams, layers and what holds them up")
@@ -157,6 +157,10 @@ def _samples(source: Source, calibration: list[Path]) -> list[dict[str, Any]]:
     if calibration:
         return read_samples(source, calibration)
     return [dict(source.states) | example_inputs(source.graph)]
+
+
+def _share(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
 
 
 def _figures(program: Program) -> dict[str, Any]:
@@ -415,7 +419,7 @@ def report(
     if json_:
         print_json({"file": str(output), "bytes": len(content), **found.to_json()})
         return
-    typer.echo(f"{output}: {len(content) / 1e6:.1f} MB, {loaded.cycles:,} cycles, {len(loaded.code):,} instructions")
+    typer.echo(f"{output}: {in_bytes(len(content))}, {loaded.cycles:,} cycles, {len(loaded.code):,} instructions")
 
 
 @app.command()
@@ -456,7 +460,7 @@ def picture(
     if json_:
         print_json({"file": str(output), "bytes": len(content), "of": of, "cycles": loaded.cycles})
         return
-    typer.echo(f"{output}: {len(content) / 1e3:.0f} KB")
+    typer.echo(f"{output}: {in_bytes(len(content))}")
 
 
 def _drawing(program: Program, of: str, instruction: int | None, title: str) -> bytes:
@@ -504,3 +508,13 @@ def _page(program: Program, title: str) -> str:
     from elsewhere.compiler.targets.tsp.report import Report, page
 
     return page(Report.of(program), title)
+
+
+ORDER = [
+    *("compile", "run", "check", "show", "report", "picture", "example"),
+    *("decode", "realtime", "validate", "sweep", "machine"),
+]
+"""Verbs as a reader meets them."""
+app.registered_commands.sort(
+    key=lambda c: ORDER.index(name) if (name := c.name or getattr(c.callback, "__name__", "")) in ORDER else len(ORDER)
+)

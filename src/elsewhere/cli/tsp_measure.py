@@ -42,7 +42,14 @@ def validate(
     picture: Annotated[Path | None, typer.Option(help="Write the saw-tooth as SVG here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the published results again: measured over published, and the misses."""
+    """Measure the published results again: measured over published, and the misses.
+
+    Examples:
+
+    elsewhere tsp validate
+
+    elsewhere tsp validate --row resnet-50 --row bert-base --json
+    """
     from elsewhere.compiler.targets.tsp import validate as validation
     from elsewhere.compiler.targets.tsp.machine import load_machine
 
@@ -83,7 +90,10 @@ def realtime(
     save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The smallest machine on which a video model makes every frame in time."""
+    """The smallest machine on which a video model makes every frame in time.
+
+    Example: elsewhere tsp realtime --model wan-14b --size 1280x720 --fps 24 --steps 4 --plot chips.svg
+    """
     from elsewhere.compiler.targets.tsp import estimate
     from elsewhere.compiler.targets.tsp.machine import load_machine
     from elsewhere.compiler.targets.tsp.shapes import find
@@ -174,7 +184,10 @@ def sweep(
     save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How much each assumed value matters: cycles with it half and one and a half times as large."""
+    """How much each assumed value matters: cycles with it half and one and a half times as large.
+
+    Example: elsewhere tsp sweep --network gemm --json
+    """
     from elsewhere.compiler.targets.tsp.machine import load_machine
     from elsewhere.compiler.targets.tsp.sweep import sweep as run
 

@@ -47,15 +47,26 @@ def test_a_cycle_earlier_or_later_is_wrong(instruction: int, late: int) -> None:
     assert check(program)
 
 
-def test_the_cycles_that_the_documentation_prints() -> None:
-    rows = sentences(smallest())
-    assert [(r["issue"], r["queue"], r["text"]) for r in rows] == [
-        (0, "wmem20", "Read [0] ×8 → e0"),
-        (11, "alu0", "max.i8 ×8 ← e0 #0 → e0"),
-        (25, "emem40", "Write [0] ×8 ← e0"),
-    ]
-    assert rows[1]["issue"] == 0 + GROQCHIP1.memory_read + 6 + GROQCHIP1.vector_entry
-    assert rows[2]["issue"] == 11 + GROQCHIP1.vector_operation + 11
+def test_the_documentation_shows_this_very_program(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from elsewhere.cli.app import app
+
+    text = (PICTURES.parent / "tsp.md").read_text(encoding="utf-8")
+    three = str(tmp_path / "three.tsp")
+    assert CliRunner().invoke(app, ["tsp", "example", "-o", three]).exit_code == 0
+    shown = CliRunner().invoke(app, ["tsp", "show", three]).stdout
+    assert "".join(f"    {line}\n" for line in shown.splitlines()) in text
+    read, relu, write = sentences(smallest())
+    m = GROQCHIP1
+    hops = [abs(m.slice_place(20)), m.slice_place(m.slices_per_hemisphere + 40)]
+    said = (
+        f"issue(max)   =  0 + {m.memory_read} (a read) + {hops[0]} hops  + {m.vector_entry} (entry of the vector unit)"
+    )
+    assert f"{said} = {relu['issue']}" in text
+    assert f"issue(Write) = {relu['issue']} + {m.vector_operation} (an ALU) + {hops[1]} hops + 0" in text
+    assert f"{write['issue']} + {write['count']} rows + {m.superlanes - 1} = {smallest().cycles} cycles" in text
+    assert read["issue"] == 0 and write["issue"] == relu["issue"] + m.vector_operation + hops[1]
 
 
 def test_a_picture_shows_what_is_busy(layer: Made) -> None:

@@ -180,7 +180,7 @@ def realtime(
             else "its weights fit no system"
         )
         raise DeadlineError(
-            f"{shape.name} at {width}x{height} makes {1e3 / fps:.1f} ms on no system of up to "
+            f"{shape.name} at {width}x{height} makes a frame in {1e3 / fps:.3g} ms on no system of up to "
             f"{machine.largest_system} {machine.name}: {told}"
         )
     return RealTime(

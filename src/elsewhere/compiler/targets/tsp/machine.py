@@ -255,6 +255,8 @@ def load_machine(name: str | Path) -> TspMachine:
             f"machine must be one of {sorted(MACHINES)} or a .toml file, got {str(name)!r}"
             + (f"; nearest is {near[0]!r}" if near else "")
         )
+    if not path.is_file():
+        raise MachineError(f"there is no file {path}")
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

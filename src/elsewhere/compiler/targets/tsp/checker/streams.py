@@ -12,13 +12,13 @@ NOWHERE = -(1 << 20)
 
 def check_streams(view: View) -> None:
     """Arrivals, collisions, and that each end of a wire means the same streams by it."""
-    made, taken = _legs(view)
+    made, taken = legs(view)
     _arrivals(view, made, taken)
     _collisions(view, made, taken)
     _ends(view)
 
 
-def _legs(view: View) -> tuple[Array, Array]:
+def legs(view: View) -> tuple[Array, Array]:
     """Producers and consumers, a column for each byte: stream, diagonal, rows, place, wire, row, instruction."""
     made, taken = [], []
     c = view.code

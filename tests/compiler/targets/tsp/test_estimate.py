@@ -23,6 +23,7 @@ def test_the_smallest_system_that_makes_it() -> None:
     assert found.chosen.fits and found.chosen.seconds <= 1 / 24
     smaller = [t for t in found.curve if t.chips < found.chosen.chips]
     assert all(not t.fits or t.seconds > 1 / 24 for t in smaller)
+    assert found.limit == ("deadline" if smaller[-1].fits else "memory")
 
 
 def test_more_work_needs_more_chips() -> None:

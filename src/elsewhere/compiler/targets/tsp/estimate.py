@@ -131,12 +131,15 @@ class RealTime:
     curve: tuple[FrameTime, ...]
     racks: int
     watts: float
+    limit: str
+    """What rules out the next smaller system: "memory" or "deadline"."""
 
     def to_json(self) -> dict[str, Any]:
         """The curve is thinned to powers of two and the chosen system."""
         wanted = [t for t in self.curve if t.chips & (t.chips - 1) == 0 or t.chips == self.chosen.chips]
         return {
             "tokens": self.tokens,
+            "limit": self.limit,
             "racks": self.racks,
             "watts": self.watts,
             "chosen": self.chosen.to_json(),
@@ -183,7 +186,9 @@ def realtime(
             f"{shape.name} at {width}x{height} makes a frame in {1e3 / fps:.3g} ms on no system of up to "
             f"{machine.largest_system} {machine.name}: {told}"
         )
+    smaller = [t for t in curve if t.chips < good.chips]
     return RealTime(
+        limit="memory" if smaller and not smaller[-1].fits else "deadline",
         model=shape.name,
         tokens=tokens,
         chosen=good,
@@ -248,7 +253,7 @@ class Answer:
                 t = found.chosen
                 told.append(
                     f"  {name + ':':20s} {t.chips} chips, {found.racks} racks, {found.watts:,.0f} W, "
-                    f"{t.seconds * 1e3:.1f} ms a frame, bound by {t.bound}"
+                    f"{t.seconds * 1e3:.1f} ms a frame, bound by {t.bound}; fewer fail by {found.limit}"
                 )
         return [*told, *(f"  cannot be: {m}" for m in self.missed)]
 

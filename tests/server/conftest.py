@@ -69,8 +69,8 @@ def read_flat(blueprint: Blueprint) -> Opened:
 
 @pytest.fixture
 def make_app() -> Callable[..., Starlette]:
-    def make(*, limits: Limits | None = None, local_only: bool = True) -> Starlette:
-        options = Options(mode="calculated", width=SIDE, height=SIDE, fps=60)
+    def make(*, limits: Limits | None = None, local_only: bool = True, fps: int = 60) -> Starlette:
+        options = Options(mode="calculated", width=SIDE, height=SIDE, fps=fps)
         return create_app("a first world", options, limits=limits, local_only=local_only, reader=read_flat)
 
     return make

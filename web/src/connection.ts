@@ -1,5 +1,7 @@
 // One WebSocket that comes back by itself. It does not know what is drawn.
 
+import { Clock } from "./clock";
+import { decodable } from "./decoder";
 import { PROTOCOL, readFrame, type Frame, type Words } from "./wire";
 
 export type State = "connecting" | "building" | "live" | "stalled" | "lost";
@@ -21,6 +23,9 @@ const LONGEST_WAIT = 3000;
 const STALL = 1500;
 
 export class Connection {
+  /** The server's clock. */
+  readonly clock = new Clock();
+  private codecs: string[] = ["jpeg"];
   private socket: WebSocket | null = null;
   private wait = FIRST_WAIT;
   private lastFrame = 0;
@@ -30,20 +35,34 @@ export class Connection {
     private request: Request,
     private readonly listener: Listener,
   ) {
-    void this.open();
+    void decodable().then((codecs) => {
+      this.codecs = codecs;
+      return this.open();
+    });
     setInterval(() => this.watch(), 250);
+    setInterval(() => this.askClock(), 2000);
   }
 
   /** Asks for another world; also what is asked again after a reconnect. */
   join(request: Request): void {
     this.request = request;
     this.lastFrame = 0;
-    if (this.send({ type: "join", ...request })) this.become("building");
+    if (this.send({ type: "join", ...request, codecs: this.codecs })) this.become("building");
   }
 
   /** What to ask for after a reconnect, when it is not what was asked last. */
   remember(request: Request): void {
     this.request = request;
+  }
+
+  /** Asks for a picture that needs no other; `failed` codecs are not asked for again. */
+  askKey(failed: boolean): void {
+    if (failed) this.codecs = ["jpeg"];
+    this.send({ type: "key", codecs: failed ? this.codecs : [] });
+  }
+
+  private askClock(): void {
+    this.send({ type: "clock", client: performance.now() });
   }
 
   /** Sends when connected; says whether it was. */
@@ -75,11 +94,14 @@ export class Connection {
     this.socket = socket;
     this.wait = FIRST_WAIT;
     this.join(this.request);
+    for (let i = 0; i < 3; i++) this.askClock();
   }
 
   private received(data: ArrayBuffer | string): void {
     if (typeof data === "string") {
-      this.listener.onWords(JSON.parse(data) as Words);
+      const words = JSON.parse(data) as Words;
+      if (words.type === "clock") this.clock.heard(words.client, words.server, performance.now());
+      else this.listener.onWords(words);
       return;
     }
     this.lastFrame = performance.now();

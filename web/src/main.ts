@@ -2,6 +2,7 @@
 
 import "./style.css";
 import { Connection, type Request, type State } from "./connection";
+import { Decoder } from "./decoder";
 import { Look } from "./look";
 import { View } from "./view";
 import { STAGES, type Frame, type Unknown, type Words } from "./wire";
@@ -34,7 +35,8 @@ const prompt = find<HTMLInputElement>("prompt");
 const mode = find<HTMLSelectElement>("mode");
 const notice = find("notice");
 const timings = find("timings");
-const view = new View(picture, find<HTMLCanvasElement>("glow"), find("stage"));
+const decoder = new Decoder((failed) => connection.askKey(failed));
+const view = new View(picture, find<HTMLCanvasElement>("glow"), find("stage"), decoder);
 const look = new Look(picture);
 const arrivals: number[] = [];
 let state: State = "connecting";
@@ -88,14 +90,20 @@ function rate(): number {
 }
 
 async function onFrame(frame: Frame): Promise<void> {
+  let stages = {};
   try {
     const clocks = await view.draw(frame);
     if (clocks === null) return;
+    const offset = connection.clock.offset;
+    if (offset !== null) {
+      const [receive, total] = [frame.received + offset - frame.sent, performance.now() + offset - frame.begun];
+      stages = { receive: Math.max(0, receive), decode: clocks[0], draw: clocks[1], total: Math.max(0, total) };
+    }
     arrivals.push(performance.now());
     if (arrivals.length > RATE_OVER) arrivals.shift();
     if (!timings.hidden) showTimings(frame, clocks);
   } finally {
-    connection.send({ type: "ack", frame: frame.id });
+    connection.send({ type: "ack", frame: frame.id, ...stages });
   }
 }
 

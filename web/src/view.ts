@@ -1,5 +1,6 @@
 // Draws frames: crisp, whole device pixels, in the order they were made. It does not know where they come from.
 
+import type { Bitmap, Decoder } from "./decoder";
 import type { Frame } from "./wire";
 
 export class View {
@@ -13,6 +14,7 @@ export class View {
     private readonly canvas: HTMLCanvasElement,
     glow: HTMLCanvasElement,
     private readonly room: HTMLElement,
+    private readonly decoder: Decoder,
   ) {
     this.pen = canvas.getContext("2d", { alpha: false })!;
     this.glow = glow.getContext("2d", { alpha: false })!;
@@ -24,13 +26,15 @@ export class View {
   begin(): void {
     this.epoch += 1;
     this.drawn = -1;
+    this.decoder.reset();
   }
 
   /** Decodes and draws; gives the milliseconds of both, or null for a frame that came too late. */
   async draw(frame: Frame): Promise<[number, number] | null> {
     const epoch = this.epoch;
     const start = performance.now();
-    const bitmap = await createImageBitmap(frame.picture);
+    const bitmap = await this.decoder.decode(frame);
+    if (bitmap === null) return null;
     const decoded = performance.now();
     const late = epoch !== this.epoch || frame.id <= this.drawn;
     if (!late) {
@@ -46,7 +50,7 @@ export class View {
     this.canvas.classList.toggle("smooth", on);
   }
 
-  private paint(frame: Frame, bitmap: ImageBitmap): void {
+  private paint(frame: Frame, bitmap: Bitmap): void {
     const { width, height } = frame;
     if (this.canvas.width !== width || this.canvas.height !== height) {
       this.canvas.width = width;

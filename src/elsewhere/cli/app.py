@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import elsewhere
-from elsewhere.cli import compiler, doctor, generate, judge, serve, train, tsp
+from elsewhere.cli import compiler, doctor, generate, judge, live, serve, train, tsp
 
 app = typer.Typer(
     help="Type a sentence, be elsewhere.",
@@ -31,6 +31,7 @@ app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("compile")(compiler.compile_)
 app.command("run")(compiler.run)
+compiler.bench.command("live")(live.bench_live)
 app.add_typer(compiler.bench, name="bench")
 app.add_typer(judge.app, name="judge")
 app.add_typer(train.data, name="data")

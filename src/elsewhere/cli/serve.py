@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -20,6 +25,10 @@ def serve(
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
     mode: Annotated[str, typer.Option(help="grounded, dream (no guide) or calculated (no network).")] = "grounded",
     steps: Annotated[int, typer.Option(help="Network evaluations for each frame.")] = 1,
+    tls: Annotated[bool, typer.Option("--tls", help="https with a certificate made by this machine.")] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="/metrics for all, not only this machine.")] = False,
+    bars: Annotated[bool, typer.Option("--bars", help="Paint each frame's id as a bar code.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="One JSON line to stderr for all that happens.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the address as JSON.")] = False,
 ) -> None:
     """Serve a live world; the page lets its visitor look around and ask for others."""
@@ -40,11 +49,59 @@ def serve(
     from elsewhere.server.run import serve as run
 
     local_only = host in LOCAL_HOSTS
-    address = address_of(listener)
+    certificate = None
+    if tls:
+        with user_errors():
+            from elsewhere.server.certificate import own_certificate, own_names
+
+            certificate = own_certificate(state_directory(), own_names(host), datetime.datetime.now(datetime.UTC))
+    address = address_of(listener, "https" if tls else "http")
+    if logs:
+        from elsewhere.server.logs import log_as_json
+
+        log_as_json()
     if json_:
         print_json({"address": address, "prompt": prompt, "mode": mode, "seed": seed, "local_only": local_only})
     else:
         typer.echo(f"Elsewhere is live: {address}   (Ctrl-C ends it)")
+        for line in ways_in(address, local_only=local_only, tls=tls):
+            typer.echo(line)
     if not local_only:
         typer.echo("Anyone who can reach this address can use it.", err=True)
-    run(create_app(prompt, options, local_only=local_only), listener)
+    app = create_app(prompt, options, local_only=local_only, bars=bars, metrics_for_all=metrics)
+    run(app, listener, certificate)
+
+
+def ways_in(address: str, *, local_only: bool, tls: bool) -> Iterator[str]:
+    """Lines that say how a headset gets to `address`."""
+    port = urlsplit(address).port
+    yield f"A headset on a cable: adb reverse tcp:{port} tcp:{port}, then {'https' if tls else 'http'}://localhost:{port}/"
+    if local_only:
+        return
+    if tls:
+        from elsewhere.server.certificate import network_addresses
+
+        for found in network_addresses():
+            address = f"https://{found}:{port}/"
+            yield f"A headset on this network: {address} (it warns of the certificate, which this machine made itself)"
+        yield from _qr(address)
+    else:
+        yield "A headset on this network can look, but enters VR only with https: add --tls"
+
+
+def _qr(address: str) -> Iterator[str]:
+    try:
+        import segno
+    except ImportError:
+        yield "(As a QR code: pip install 'elsewhere[tls]')"
+        return
+    import io
+
+    out = io.StringIO()
+    segno.make(address, micro=False).terminal(out, compact=True)
+    yield out.getvalue()
+
+
+def state_directory() -> Path:
+    """Where this user's certificate is kept."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "elsewhere"

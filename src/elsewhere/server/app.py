@@ -6,6 +6,7 @@ This file does not know how a world runs (`worlds`) nor what the bytes mean (`wi
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,19 +27,26 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 import elsewhere
 from elsewhere.live.frame import Controls
 from elsewhere.live.options import Options
-from elsewhere.server.codecs import choose_codec, encode_jpeg
-from elsewhere.server.gate import Bucket, Tokens, host_name, may_enter
+from elsewhere.server.codecs import RUNGS, choose_codec, encode_jpeg
+from elsewhere.server.gate import LOCAL_HOSTS, Bucket, Tokens, host_name, may_enter
+from elsewhere.server.latency import Latency
+from elsewhere.server.metrics import CONTENT_TYPE, Metric, write_metrics
+from elsewhere.server.people import place_head
 from elsewhere.server.schema import (
     PROTOCOL,
     PROTOCOL_PREFIX,
     TOKEN_PROTOCOL,
     Acknowledge,
     AskClock,
+    Block,
     Failure,
     Join,
     Key,
     Look,
     MessageError,
+    Pose,
+    Quality,
+    Remove,
     Steering,
     TellClock,
     Unknown,
@@ -54,6 +62,10 @@ from elsewhere.server.worlds import Blueprint, FullError, LiveWorld, Misundersto
 BAD_POLICY, BAD_DATA, TRY_LATER = 1008, 1003, 1013
 OTHER_VERSION = 4002
 """A WebSocket is closed with this when the page and the server are of different versions."""
+QUALITY_SECONDS = 1.0
+"""How often a client is told what it is shown with, and what was lost."""
+
+log = logging.getLogger("elsewhere.server")
 
 Reader = Callable[[Blueprint], Opened]
 
@@ -82,7 +94,10 @@ class House:
         self.limits = limits
         self.local_only = local_only
         self.tokens = Tokens()
-        self.worlds = Worlds(most=limits.worlds, linger=limits.linger_seconds, bars=bars)
+        self.latency = Latency()
+        self.refused = 0
+        self.metrics_for_all = False
+        self.worlds = Worlds(most=limits.worlds, linger=limits.linger_seconds, bars=bars, made=self.latency.made)
         self.worlds.keep(first)
         self.addresses: Counter[str] = Counter()
         self._reader = reader
@@ -125,6 +140,12 @@ class Visit:
         self._messages = Bucket(house.limits.messages_per_second, 2 * house.limits.messages_per_second)
         self._joins = Bucket(house.limits.joins_per_second, house.limits.joins_at_once)
         self._bad = 0
+        self._quality_at = now
+
+    @property
+    def number(self) -> int:
+        """Who this is, for logs and for others."""
+        return self._watcher.number
 
     async def run(self) -> None:
         """Serves the client until it goes, breaks a rule or stops reading."""
@@ -168,6 +189,7 @@ class Visit:
             case Join():
                 await self._join(message, now)
             case Acknowledge():
+                self._note(message)
                 watcher.acknowledge(message.frame, now)
             case AskClock():
                 tick = world.latest.tick if world is not None and world.latest is not None else 0
@@ -176,9 +198,41 @@ class Visit:
                 if message.codecs:
                     watcher.choose(choose_codec(message.codecs), now)
                 watcher.lose()
+            case Pose():
+                place_head(watcher, message)
+            case Block():
+                self._block(message)
+            case Remove():
+                self._remove(message)
             case Look():
                 if world is not None and world.steers(watcher, now):
                     world.look(Controls(yaw=message.yaw, pitch=message.pitch, offset=message.offset), message.tick)
+
+    def _block(self, message: Block) -> None:
+        if self._world is None or message.person == self._watcher.number:
+            return
+        if message.blocked and any(other.number == message.person for other in self._world.watchers):
+            self._watcher.blocked.add(message.person)
+        else:
+            self._watcher.blocked.discard(message.person)
+        self._world.introduce()
+
+    def _remove(self, message: Remove) -> None:
+        if self._world is None or self._world.host is not self._watcher:
+            self._watcher.say(Failure("person", "Only the host of a world can show someone out"))
+            return
+        for other in self._world.watchers:
+            if other.number == message.person and other is not self._watcher:
+                other.removed = True
+
+    def _note(self, message: Acknowledge) -> None:
+        timings = self._watcher.timings(message.frame)
+        if timings is None or message.total == 0.0:
+            return
+        client = {"receive": message.receive, "unpack": message.decode, "draw": message.draw}
+        stages = {name: value for name, value in timings.items() if name != "round_trip"} | client
+        total = {"total": message.total, "sum_of_stages": sum(stages.values())}
+        self._house.latency.add(stages | total)
 
     async def _join(self, message: Join, now: float) -> None:
         if not self._joins.take(now):
@@ -201,8 +255,8 @@ class Visit:
         self._watcher.watch_only = message.watch_only
         self._watcher.choose(choose_codec(message.codecs), now)
         self._world, self._steering = world, None
+        self._introduce(world)  # before words of the people there, so that a client knows where they are
         world.enter(self._watcher)
-        self._introduce(world)
 
     def _blueprint(self, message: Join) -> Blueprint:
         first = self._house.first
@@ -229,7 +283,7 @@ class Visit:
                 notes=tuple(world.opened.notes),
                 codec=self._watcher.stream.codec,
                 you=self._watcher.number,
-                host=world.host is self._watcher,
+                host=world.host is None and not self._watcher.watch_only,
             )
         )
 
@@ -253,12 +307,34 @@ class Visit:
             now = time.monotonic()
             if self._world is None and self._joins_never(now - start):
                 return BAD_POLICY, "nothing was asked for"
+            if self._watcher.removed:
+                return BAD_POLICY, "the host of this world has shown you out"
             if self._watcher.silent_for(now) > limits.unread_seconds:
                 return BAD_POLICY, "frames are not being read"
             self._tell_steering(now)
+            self._tell_quality(now)
 
     def _joins_never(self, elapsed: float) -> bool:
         return elapsed > self._house.limits.first_word_seconds and self._watcher.heard_at <= self._watcher.born_at
+
+    def _tell_quality(self, now: float) -> None:
+        if self._world is None or now - self._quality_at < QUALITY_SECONDS:
+            return
+        options, watcher = self._world.blueprint.options, self._watcher
+        picture = self._world.latest
+        height, width = picture.depth.shape if picture is not None else (options.height, options.width)
+        self._quality_at = now
+        watcher.say(
+            Quality(
+                steps=options.steps,
+                width=width,
+                height=height,
+                fps=options.fps,
+                kilobits=RUNGS[watcher.stream.rung] // 1000,
+                late=self._world.late,
+                skipped=watcher.skipped,
+            )
+        )
 
     def _tell_steering(self, now: float) -> None:
         if self._world is None:
@@ -320,14 +396,18 @@ def create_app(
     local_only: bool = True,
     reader: Reader | None = None,
     bars: bool = False,
+    metrics_for_all: bool = False,
 ) -> Starlette:
     """The application that shows `prompt` to who comes, and other worlds to who asks.
 
     `reader` turns a blueprint into something that makes frames; tests give their own. With `local_only` it answers
     only to the names of this machine. `bars` paints each frame's id into its first rows, to measure latency.
+    /metrics answers to this machine only, unless `metrics_for_all`.
     """
     first = Blueprint(prompt=prompt, options=options or Options())
     house = House(first, reader or read_world, limits or Limits(), local_only, bars)
+
+    house.metrics_for_all = metrics_for_all
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -342,6 +422,7 @@ def create_app(
             Route("/healthz", _health),
             Route("/.well-known/world.json", _card),
             Route("/preview.jpg", _preview),
+            Route("/metrics", _metrics),
             Route("/token", _token, methods=["POST"]),
             WebSocketRoute("/live", _live),
             Mount("/", StaticFiles(packages=[("elsewhere", "page")], html=True)),
@@ -405,6 +486,31 @@ async def _preview(request: Request) -> Response:
     return Response(encode_jpeg(world.latest.rgb), media_type="image/jpeg")
 
 
+async def _metrics(request: Request) -> Response:
+    house: House = request.app.state.house
+    local = request.client is None or request.client.host in LOCAL_HOSTS
+    if not (house.metrics_for_all or (local and host_name(request.headers.get("host")) in LOCAL_HOSTS)):
+        return PlainTextResponse("Metrics are for this machine.\n", 403)
+    worlds = house.worlds.running
+    watchers = [watcher for world in worlds for watcher in world.watchers]
+    one: tuple[tuple[str, str], ...] = ()
+    latency: dict[tuple[tuple[str, str], ...], float] = {
+        (("stage", stage), ("quantile", f"0.{rank[1:]}")): value
+        for stage, row in house.latency.table().items()
+        for rank, value in row.items()
+    }
+    families = [
+        Metric("elsewhere_people", "gauge", "Open connections", {one: sum(house.addresses.values())}),
+        Metric("elsewhere_worlds", "gauge", "Running worlds", {one: len(worlds)}),
+        Metric("elsewhere_frames", "gauge", "Frames of running worlds", {one: sum(w.frames for w in worlds)}),
+        Metric("elsewhere_frames_late", "gauge", "Frames left out for time", {one: sum(w.late for w in worlds)}),
+        Metric("elsewhere_frames_skipped", "gauge", "Frames not sent", {one: sum(w.skipped for w in watchers)}),
+        Metric("elsewhere_refused_total", "counter", "Handshakes turned away", {one: house.refused}),
+        Metric("elsewhere_latency_milliseconds", "gauge", "Stages of a frame, as clients measure them", latency),
+    ]
+    return Response(write_metrics(families), media_type=CONTENT_TYPE)
+
+
 async def _token(request: Request) -> Response:
     house: House = request.app.state.house
     headers = request.headers
@@ -417,6 +523,8 @@ async def _live(websocket: WebSocket) -> None:
     house: House = websocket.app.state.house
     reason = house.refuse(websocket)
     if reason is not None:
+        house.refused += 1
+        log.info("refused", extra={"reason": reason})
         await websocket.close(BAD_POLICY, reason)
         return
     offered = next(n for n in websocket.scope["subprotocols"] if n.startswith(PROTOCOL_PREFIX))
@@ -428,10 +536,13 @@ async def _live(websocket: WebSocket) -> None:
         return
     address = _address(websocket)
     house.addresses[address] += 1
+    visit = Visit(house, websocket)
     try:
         await websocket.accept(subprotocol=PROTOCOL)
-        await Visit(house, websocket).run()
+        log.info("entered", extra={"person": visit.number})
+        await visit.run()
     finally:
+        log.info("left", extra={"person": visit.number})
         house.addresses[address] -= 1
         house.addresses += Counter()  # forget those who have none
 

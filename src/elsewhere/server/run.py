@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
 MESSAGE_BYTES_MOST = 256 * 1024
 """More than this in one message closes the connection; less, and the answer says what was too long."""
+
+PING_SECONDS = 2.5
+"""A socket whose other end is gone without a word is closed after twice this."""
 
 
 class AddressError(OSError):
@@ -35,27 +39,34 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, scheme: str = "http") -> str:
     """The address to open in a browser."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
-    """Serves `app` until a signal ends it."""
-    config = uvicorn.Config(
+def configuration(app: Starlette, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
+    """How `app` is served; `certificate` is a chain and its key, for https."""
+    chain, key = certificate or (None, None)
+    return uvicorn.Config(
         app,
         log_level="warning",
         ws_max_size=MESSAGE_BYTES_MOST,
         ws_max_queue=8,
         ws_per_message_deflate=False,  # pictures are compressed already
-        ws_ping_interval=10.0,
-        ws_ping_timeout=10.0,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
         timeout_graceful_shutdown=2,
+        ssl_certfile=chain,
+        ssl_keyfile=key,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+
+
+def serve(app: Starlette, listener: socket.socket, certificate: tuple[Path, Path] | None = None) -> None:
+    """Serves `app` until a signal ends it."""
+    uvicorn.Server(configuration(app, certificate)).run(sockets=[listener])
 
 
 def _explain(host: str, port: int, error: OSError) -> str:

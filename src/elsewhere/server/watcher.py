@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from elsewhere.server.codecs import RUNGS
 from elsewhere.server.rate import Estimator
-from elsewhere.server.schema import Head, Heads, Words
-from elsewhere.server.wire import stamp_packet, write_words
+from elsewhere.server.schema import TIMINGS, Head, Heads, Words
+from elsewhere.server.wire import read_timings, stamp_packet, write_words
 
 WINDOW = 3
 """Frames on their way without an acknowledgement, on a line without delay; with more, the wire itself would be the
@@ -59,6 +59,8 @@ class Watcher:
         self.watch_only = False
         self.blocked: set[int] = set()
         self.head: Head | None = None
+        self.head_moved = False
+        self.removed = False
         self.skipped = 0
         self.estimator = Estimator(JPEG.rung)
         self.stream = self.target = JPEG
@@ -67,7 +69,7 @@ class Watcher:
         self._heads: Heads | None = None
         self._waiting: deque[tuple[Parcel, float]] = deque()
         self._lost = True
-        self._on_the_way: deque[tuple[int, float]] = deque()
+        self._on_the_way: deque[tuple[int, float, tuple[float, ...]]] = deque()
         self._ready = asyncio.Event()
 
     @property
@@ -118,8 +120,9 @@ class Watcher:
         self._ready.set()
 
     def show_heads(self, heads: Heads) -> None:
-        """Where the others are; the latest wins."""
-        self._heads = heads
+        """Where the others are; of each, the latest wins."""
+        latest = {head.id: head for head in (*(self._heads.heads if self._heads else ()), *heads.heads)}
+        self._heads = Heads(heads.clock, tuple(latest.values()))
         self._ready.set()
 
     def offer(self, stream: Stream, parcel: Parcel, now: float) -> None:
@@ -155,12 +158,20 @@ class Watcher:
         """Lets the estimate of the line fall when nothing arrives."""
         self.estimator.check(now)
 
+    def timings(self, frame_id: int) -> dict[str, float] | None:
+        """The milliseconds that were sent with a frame that is on its way."""
+        for sent_id, _, timings in self._on_the_way:
+            if sent_id == frame_id:
+                return dict(zip(TIMINGS, timings, strict=True))
+        return None
+
     def forget(self) -> None:
         """Drops the frames that wait and what is on its way: the client goes to another world."""
         self._waiting.clear()
         self._lost = True
         self._on_the_way.clear()
-        self._heads = None
+        self._heads = self.head = None
+        self.head_moved = False
         self.estimator.forget()
         self._update()
 
@@ -182,9 +193,9 @@ class Watcher:
             self._heads = None
         elif self._waiting and len(self._on_the_way) < self.window:
             parcel, offered_at = self._waiting.popleft()
-            self._on_the_way.append((parcel.frame_id, now))
             self.estimator.sent(parcel.frame_id, len(parcel.packet), now)
             item = stamp_packet(parcel.packet, 1e3 * (now - offered_at), self.round_trip, 1e3 * now)
+            self._on_the_way.append((parcel.frame_id, now, read_timings(item)))
         self._update()
         return item
 

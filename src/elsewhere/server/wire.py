@@ -36,6 +36,8 @@ from elsewhere.server.schema import (
 
 _STAMP = struct.Struct("<2f")
 _STAMP_AT = header_offset("timings") + 4 * TIMINGS.index("wait")
+_TIMINGS = struct.Struct(f"<{len(TIMINGS)}f")
+_TIMINGS_AT = header_offset("timings")
 _SENT = struct.Struct("<d")
 _SENT_AT = header_offset("sent")
 _CODEC_NAMES = {number: name for name, number in CODECS.items()}
@@ -110,6 +112,11 @@ def stamp_packet(packet: bytes, wait: float, round_trip: float, sent: float = 0.
     _STAMP.pack_into(stamped, _STAMP_AT, wait, round_trip)
     _SENT.pack_into(stamped, _SENT_AT, sent)
     return bytes(stamped)
+
+
+def read_timings(packet: bytes) -> tuple[float, ...]:
+    """The milliseconds in a packet's header, in the order of TIMINGS."""
+    return _TIMINGS.unpack_from(packet, _TIMINGS_AT)
 
 
 def unpack_frame(packet: bytes) -> tuple[Header, bytes]:

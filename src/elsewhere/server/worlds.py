@@ -19,6 +19,7 @@ from elsewhere.live.frame import Controls, Frame
 from elsewhere.live.options import Options
 from elsewhere.server.demand import plan_streams
 from elsewhere.server.pace import Pace
+from elsewhere.server.people import list_people, show_heads
 from elsewhere.server.schema import Failure
 from elsewhere.server.studio import Studio
 from elsewhere.server.watcher import Parcel, Stream, Watcher
@@ -27,6 +28,9 @@ log = logging.getLogger("elsewhere.server")
 
 STEERING_SECONDS = 3.0
 """A client that is not heard of for this long no longer steers."""
+
+Made = Callable[[int, float], None]
+"""Told of each frame's number and the milliseconds of the clock when it was ready."""
 
 
 class Running(Protocol):
@@ -60,7 +64,13 @@ class LiveWorld:
     """One world in its own thread, at most `options.fps` frames a second, still while nobody watches."""
 
     def __init__(
-        self, blueprint: Blueprint, opened: Opened, loop: asyncio.AbstractEventLoop, *, bars: bool = False
+        self,
+        blueprint: Blueprint,
+        opened: Opened,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        bars: bool = False,
+        made: Made | None = None,
     ) -> None:
         self.blueprint = blueprint
         self.opened = opened
@@ -69,10 +79,10 @@ class LiveWorld:
         self.latest: Frame | None = None
         self.failure: str | None = None
         self._loop = loop
-        self.late = 0
+        self.late = self.frames = 0
         self._controls = ControlTrack()
         self._demand: dict[Stream, bool] = {}
-        self._bars = bars
+        self._bars, self._made = bars, made
         self._watched = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
@@ -80,6 +90,7 @@ class LiveWorld:
 
     def enter(self, watcher: Watcher) -> None:
         self.watchers.append(watcher)
+        self.introduce()
         self.plan()
         self._watched.set()
 
@@ -91,6 +102,7 @@ class LiveWorld:
     def leave(self, watcher: Watcher) -> None:
         if watcher in self.watchers:
             self.watchers.remove(watcher)
+            self.introduce()
             self.plan()
         if not self.watchers:
             self.left_at = time.monotonic()
@@ -109,6 +121,11 @@ class LiveWorld:
         """`controls` hold from `tick` on; what names a tick that has passed holds from the next frame on."""
         self._controls.put(controls, tick)
 
+    def introduce(self) -> None:
+        """Tells everyone who is here."""
+        for watcher in self.watchers:
+            watcher.say(list_people(watcher, self.watchers, self.host))
+
     def plan(self) -> None:
         """Tells the world's thread what to encode for those who watch now."""
         self._demand = plan_streams(self.watchers)
@@ -126,7 +143,7 @@ class LiveWorld:
         try:
             self._play(self.opened.open())
         except Exception as failure:  # one world's failure must not reach the others
-            log.exception("world failed: %s", self.blueprint.prompt)
+            log.exception("world failed", extra={"code": type(failure).__name__})
             self._tell(self._fail, f"{type(failure).__name__}: {failure}")
 
     def _play(self, session: Running) -> None:
@@ -149,6 +166,8 @@ class LiveWorld:
         """Makes and publishes frame `number`; its number. `skip` frames are left out after it."""
         controls = self._controls.at(self.blueprint.options.tick_of(number))
         frame = session.frame(controls, skip=skip)
+        if self._made is not None:
+            self._made(frame.frame_id, 1e3 * time.monotonic())
         self._tell(self._publish, frame, studio.encode(frame, self._demand))
         return frame.frame_id
 
@@ -158,7 +177,9 @@ class LiveWorld:
 
     def _publish(self, frame: Frame, parcels: list[tuple[Stream, Parcel]]) -> None:
         self.latest = frame
+        self.frames += 1
         now = time.monotonic()
+        show_heads(self.watchers, 1e3 * now)
         for watcher in self.watchers:
             for stream, parcel in parcels:
                 watcher.offer(stream, parcel, now)
@@ -186,8 +207,8 @@ class FullError(RuntimeError):
 class Worlds:
     """All worlds of a server. `most` run at a time; one that nobody watches stays for `linger` seconds."""
 
-    def __init__(self, *, most: int, linger: float, bars: bool = False) -> None:
-        self._most, self._linger, self._bars = most, linger, bars
+    def __init__(self, *, most: int, linger: float, bars: bool = False, made: Made | None = None) -> None:
+        self._most, self._linger, self._bars, self._made = most, linger, bars, made
         self._worlds: dict[Blueprint, LiveWorld] = {}
         self._kept: Blueprint | None = None
 
@@ -197,6 +218,11 @@ class Worlds:
     def keep(self, blueprint: Blueprint) -> None:
         """Names the world that is never freed: the one the server was started for."""
         self._kept = blueprint
+
+    @property
+    def running(self) -> tuple[LiveWorld, ...]:
+        """All worlds."""
+        return tuple(self._worlds.values())
 
     def find(self, blueprint: Blueprint) -> LiveWorld | None:
         """The running world, when there is one that has not failed."""
@@ -214,7 +240,7 @@ class Worlds:
         self.sweep(time.monotonic())
         if len(self._worlds) >= self._most:
             self._make_room()
-        world = LiveWorld(blueprint, opened, asyncio.get_running_loop(), bars=self._bars)
+        world = LiveWorld(blueprint, opened, asyncio.get_running_loop(), bars=self._bars, made=self._made)
         self._worlds[blueprint] = world
         return world
 

@@ -134,6 +134,15 @@ def test_lengths_that_cannot_be_take_no_memory() -> None:
     tracemalloc.stop()
 
 
+def test_maps_of_impossible_shapes_are_told(layer: Compiled) -> None:
+    """No maps of 2^40 lanes take no bytes in a file, and would take 8 TiB to look at."""
+    parts = sections(save(layer[0].program))
+    meta = json.loads(parts[0])
+    parts[0], parts[2] = json.dumps({**meta, "maps": [0, 1 << 40]}).encode(), b""
+    with pytest.raises(ProgramError, match="lane map"):
+        load(packed(parts))
+
+
 def test_nested_brackets_are_told(layer: Compiled) -> None:
     parts = sections(save(layer[0].program))
     parts[0] = b"[" * 200_000

@@ -80,11 +80,8 @@ def whole(program: Program) -> Program:
     for symbol in program.symbols:
         text(symbol, "a layer's name")
     maps = program.maps
-    if (
-        maps.ndim != 2
-        or (maps.size and (maps.shape[1] != machine.lanes or maps.min() < -1))
-        or (maps.size and maps.max() >= machine.lanes)
-    ):
+    shaped = maps.ndim == 2 and maps.shape[1] == machine.lanes
+    if not shaped or (maps.size and (maps.min() < -1 or maps.max() >= machine.lanes)):
         raise ProgramError("a lane map names lanes that there are not")
     names = [p.name for p in (*program.inputs, *program.outputs)]
     if len({p.name for p in program.inputs}) + len({p.name for p in program.outputs}) != len(names):

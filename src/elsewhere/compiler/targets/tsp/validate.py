@@ -179,8 +179,8 @@ class Tooth:
     bound: float
 
 
-INNER, HEIGHT = 1024, 1152
-"""The saw-tooth's products are a quarter as deep and half as high as the published ones: N alone makes the teeth."""
+INNER, HEIGHT = 4096, 2304
+"""The published product, [2304×4096]·[4096×N]."""
 
 
 def tooth(columns: int, machine: TspMachine = GROQCHIP1) -> Tooth:

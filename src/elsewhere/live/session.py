@@ -112,6 +112,24 @@ class Session:
             self._ahead.result()
         self.world.apply(event)
 
+    @property
+    def adjustable(self) -> bool:
+        """Whether `adjust` works: a network's programs are made for one size and number of evaluations."""
+        return self.options.mode == "calculated"
+
+    def adjust(self, steps: int, width: int, height: int) -> None:
+        """Frames are of this quality from now on, but for the one that is already calculated.
+
+        ValueError when they cannot be.
+        """
+        if not self.adjustable:
+            raise ValueError(
+                f"mode must be calculated to adjust the quality of a running world; got {self.options.mode!r}"
+            )
+        if self._ahead is not None:
+            self._ahead.result()
+        self.options = replace(self.options, steps=steps, width=width, height=height)
+
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame:
         """The next frame, 1 / fps seconds of the world's time after the last; the first is at tick 0.
 

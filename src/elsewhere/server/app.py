@@ -321,15 +321,16 @@ class Visit:
         if self._world is None or now - self._quality_at < QUALITY_SECONDS:
             return
         options, watcher = self._world.blueprint.options, self._watcher
-        picture = self._world.latest
-        height, width = picture.depth.shape if picture is not None else (options.height, options.width)
+        quality = self._world.quality
+        if quality is None:
+            return
         self._quality_at = now
         watcher.say(
             Quality(
-                steps=options.steps,
-                width=width,
-                height=height,
-                fps=options.fps,
+                steps=quality.steps,
+                width=quality.width,
+                height=quality.height,
+                fps=options.fps / quality.every,
                 kilobits=RUNGS[watcher.stream.rung] // 1000,
                 late=self._world.late,
                 skipped=watcher.skipped,

@@ -143,7 +143,7 @@ class VideoEncoder:
         rgb = paint_bars(frame.rgb, frame.frame_id) if self._bars else frame.rgb
         span = _LIMITED if self._limited else _FULL
         color = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24").reformat(
-            format="yuv420p", dst_color_range=span, dst_colorspace=_BT601
+            format="yuv420p", dst_color_range=span, dst_colorspace=_BT601, threads=1
         )
         whole = av.VideoFrame(2 * self.width, self.height, "yuv420p")
         luma = np.rint(16.0 + depth * (219.0 / 255.0)).astype(np.uint8) if self._limited else depth

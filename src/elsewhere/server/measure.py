@@ -24,7 +24,7 @@ from elsewhere.live.options import Options
 from elsewhere.server.app import create_app
 from elsewhere.server.bars import read_bars
 from elsewhere.server.latency import percentiles
-from elsewhere.server.run import address_of, bind, configuration
+from elsewhere.server.run import address_of, bind, configuration, share_the_interpreter
 from elsewhere.server.schema import PROTOCOL, TOKEN_PROTOCOL
 from elsewhere.server.wire import Header, unpack_frame
 
@@ -59,6 +59,7 @@ _PREPARE = """
 @contextmanager
 def served(app: Starlette) -> Iterator[str]:
     """`app` in a thread of this process, as `elsewhere serve` has it; gives its address."""
+    share_the_interpreter()
     listener = bind("127.0.0.1", 0)
     server = uvicorn.Server(configuration(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

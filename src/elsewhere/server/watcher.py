@@ -39,11 +39,12 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A packed frame of a stream."""
+    """A packed frame of a stream, `made` at seconds of the clock; without it, when it is offered."""
 
     frame_id: int
     packet: bytes
     key: bool
+    made: float | None = None
 
 
 JPEG = Stream("jpeg", len(RUNGS) - 1)
@@ -144,7 +145,7 @@ class Watcher:
             self.lose()
             self._skip(now)
             return
-        self._waiting.append((parcel, now))
+        self._waiting.append((parcel, now if parcel.made is None else parcel.made))
         self._update()
 
     def acknowledge(self, frame_id: int, now: float) -> None:
@@ -192,9 +193,9 @@ class Watcher:
             item = write_words(self._heads)
             self._heads = None
         elif self._waiting and len(self._on_the_way) < self.window:
-            parcel, offered_at = self._waiting.popleft()
+            parcel, made = self._waiting.popleft()
             self.estimator.sent(parcel.frame_id, len(parcel.packet), now)
-            item = stamp_packet(parcel.packet, 1e3 * (now - offered_at), self.round_trip, 1e3 * now)
+            item = stamp_packet(parcel.packet, 1e3 * (now - made), self.round_trip, 1e3 * now)
             self._on_the_way.append((parcel.frame_id, now, read_timings(item)))
         self._update()
         return item

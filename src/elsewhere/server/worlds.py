@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from elsewhere.live.controls import ControlTrack
 from elsewhere.live.frame import Controls, Frame
+from elsewhere.live.ladder import Ladder, Rung, quality_rungs
 from elsewhere.live.options import Options
 from elsewhere.server.demand import plan_streams
 from elsewhere.server.pace import Pace
@@ -37,6 +38,16 @@ class Running(Protocol):
     """A session: anything that makes frames."""
 
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame: ...
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """A session whose quality can change while it runs."""
+
+    @property
+    def adjustable(self) -> bool: ...
+
+    def adjust(self, steps: int, width: int, height: int) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +91,7 @@ class LiveWorld:
         self.failure: str | None = None
         self._loop = loop
         self.late = self.frames = 0
+        self.quality: Rung | None = None
         self._controls = ControlTrack()
         self._demand: dict[Stream, bool] = {}
         self._bars, self._made = bars, made
@@ -149,18 +161,29 @@ class LiveWorld:
     def _play(self, session: Running) -> None:
         pace = Pace(self.blueprint.options.fps)
         studio = Studio(self.blueprint.options.fps, bars=self._bars)
+        options = self.blueprint.options
+        adjust = session.adjust if isinstance(session, Adjustable) and session.adjustable else None
+        ladder = Ladder(quality_rungs(options, adjustable=adjust is not None), 1.0 / options.fps)
+        self.quality = ladder.rung
         shown, skip = self._make_frame(session, studio, 0), 0
         pace.begin(shown, time.monotonic())
         while not self._stopped.is_set():
             if not self._watched.is_set():
                 self._watched.wait()
+                ladder.rest()
                 pace.begin(shown, time.monotonic())
             self._stopped.wait(pace.wait(time.monotonic()))
             following = shown + 1 + skip
-            skip = pace.skip(time.monotonic())
-            self.late += skip
+            start = time.monotonic()
+            late = pace.skip(start)
+            self.late += late
+            skip = late + ladder.rung.every - 1
             shown = self._make_frame(session, studio, following, skip)
             pace.show(shown, skip)
+            if ladder.observe(time.monotonic() - start, time.monotonic()):
+                self.quality = ladder.rung
+                if adjust is not None:
+                    adjust(self.quality.steps, self.quality.width, self.quality.height)
 
     def _make_frame(self, session: Running, studio: Studio, number: int, skip: int = 0) -> int:
         """Makes and publishes frame `number`; its number. `skip` frames are left out after it."""

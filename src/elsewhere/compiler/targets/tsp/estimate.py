@@ -248,8 +248,9 @@ class Answer:
     def lines(self, size: str, fps: float, steps: int) -> list[str]:
         """For people."""
         told = [f"{self.model} at {size}, {steps} steps, {fps:g} frames/s"]
-        for name, found in (("counted", self.counted), (f"{self.factor:.2f} times slower", self.scheduled)):
-            if found is not None:
+        answers = {f"{self.factor:.2f} times slower": self.scheduled, "counted": self.counted}
+        for name, found in reversed(answers.items()):
+            if found is not None and (name == "counted" or self.factor > 1.0):
                 t = found.chosen
                 told.append(
                     f"  {name + ':':20s} {t.chips} chips, {found.racks} racks, {found.watts:,.0f} W, "
@@ -271,7 +272,7 @@ def answer(
     """Both answers for a model. Raises ValueError for what cannot be; a missed deadline is part of the answer."""
     found: list[RealTime | None] = []
     missed = []
-    for slower in (1.0, factor):
+    for slower in dict.fromkeys((1.0, factor)):
         try:
             found.append(
                 realtime(
@@ -288,7 +289,7 @@ def answer(
         except DeadlineError as error:
             found.append(None)
             missed.append(str(error))
-    return Answer(model=shape.name, counted=found[0], scheduled=found[1], factor=factor, missed=tuple(missed))
+    return Answer(model=shape.name, counted=found[0], scheduled=found[-1], factor=factor, missed=tuple(missed))
 
 
 def plot(answers: Sequence[RealTime], fps: float) -> str:

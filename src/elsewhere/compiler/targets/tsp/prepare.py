@@ -21,6 +21,7 @@ from elsewhere.compiler.passes.precision import combine
 from elsewhere.compiler.passes.rewrite import copy, rebuild
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.rows import gather, update
+from elsewhere.compiler.targets.tsp.stripes import stripe
 from elsewhere.compiler.targets.tsp.widen import widen
 
 LANES = 320
@@ -40,6 +41,8 @@ def prepare(graph: Graph) -> Graph:
         combine,
         remove_dead,
         expose_padding,
+        stripe,
+        remove_dead,
         widen,
         split_columns,
         fold_constants,

@@ -218,7 +218,7 @@ class Lockstep:
             if chip == sender.chip:
                 sender.values[number] = sender.context.moved(stored, sender.graph.nodes[number].type.shape)
                 continue
-            targets[chip] = self.builds[chip].new(number)
+            targets[chip] = self.builds[chip].new(number, now=True)
             self.builds[chip].keep(number, targets[chip])
         for row in range(stored.rows):
             for tile in range(stored.tiles):

@@ -76,7 +76,11 @@ class Build:
         self.tables: dict[int, Stored] = {}
         self.cuts: dict[int, list[tuple[int, int]]] = {}
         self.work: dict[str, float] = {}
+        self.last = self._last_uses()
+        self.owners: dict[int, int] = {}
+        """Which value of the graph a stored value, by its number among all, was made for."""
         held = sum(a.nbytes if a.dtype != np.float32 else a.nbytes // 2 for a in graph.constants.values())
+        self.context.storage.zoned = held < ROOM_FOR_WEIGHTS * machine.memory_bytes
         self.twice = 2 * held < ROOM_FOR_WEIGHTS * machine.memory_bytes
         """Whether weights lie in both hemispheres, so that any plane may take them."""
 
@@ -92,6 +96,38 @@ class Build:
                 self.inside.add(region.root)
         return found
 
+    def _last_uses(self) -> list[int]:
+        """For each value the node at which it is read last; movement reads nothing, but its users do."""
+        at = {m: r.root for r in self.regions.values() for m in (*r.members, r.product)}
+        last = [0] * len(self.graph.nodes)
+        for number in range(len(last) - 1, -1, -1):
+            for user in self.users[number]:
+                moves = self.graph.nodes[user].op in (*MOVEMENT, "pad")
+                last[number] = max(last[number], last[user] if moves else at.get(user, user))
+        for value in self.graph.kept():
+            for source in self._sources(value):
+                last[source] = len(last)
+        return last
+
+    def _sources(self, value: int) -> list[int]:
+        found, waiting = [], [value]
+        while waiting:
+            number = waiting.pop()
+            found.append(number)
+            if self.graph.nodes[number].op in (*MOVEMENT, "pad"):
+                waiting += self.graph.nodes[number].inputs
+        return found
+
+    def release(self, number: int, before: int) -> None:
+        """Counts banks as free again: of what `number` made on its way (`before` values were there), and read last."""
+        values = self.context.storage.values
+        for index in range(before, len(values)):
+            if index not in self.owners:
+                self.context.storage.release(values[index])
+        for index in [i for i, owner in self.owners.items() if self.last[owner] <= number]:
+            self.context.storage.release(values[index])
+            del self.owners[index]
+
     # -- values -------------------------------------------------------------------------------------------------
 
     def value(self, number: int) -> Moved:
@@ -105,7 +141,10 @@ class Build:
 
     def settle(self, number: int) -> Moved:
         """The value with its lanes where they belong."""
-        made = materialise(self.context, self.value(number))
+        lead = self.graph.nodes[number].type.shape[:-1]
+        # Rows that are brought together are written line by line.
+        made = materialise(self.context, self.value(number), segment=lead[-1] if lead and 32 <= lead[-1] <= 256 else 0)
+        self.owners[self.context.storage.values.index(made)] = number
         self.values[number] = self.context.moved(made, self.graph.nodes[number].type.shape)
         return self.values[number]
 
@@ -117,9 +156,11 @@ class Build:
         return found
 
     def keep(self, number: int, stored: Stored) -> None:
+        self.owners[self.context.storage.values.index(stored)] = number
         self.values[number] = self.context.moved(stored, self.graph.nodes[number].type.shape)
 
-    def new(self, number: int) -> Stored:
+    def new(self, number: int, segment: int = 0, prefer: int | None = None, *, now: bool = False) -> Stored:
+        """Room for a value; a product writes `segment` rows at a time, into a bank that is not read meanwhile."""
         type_ = self.graph.nodes[number].type
         columns = type_.shape[-1] if type_.shape else 1
         # Both planes of a hemisphere read i8 at once, each from a copy of its own.
@@ -127,8 +168,8 @@ class Build:
         rows = math.prod(type_.shape[:-1])
         # Matrices side by side (heads) are worked on one after the other: each in strips of its own.
         apart = type_.shape[-2] if len(type_.shape) == 3 and type_.shape[0] > 1 else 0
-        segment = apart if MATRIX[0] <= apart <= MATRIX[1] else 0
-        return self.context.storage.store(type_.dtype, rows, columns, sides, segment=segment)
+        segment = apart if MATRIX[0] <= apart <= MATRIX[1] else segment
+        return self.context.storage.store(type_.dtype, rows, columns, sides, segment=segment, prefer=prefer, now=now)
 
     # -- the walk -----------------------------------------------------------------------------------------------
 
@@ -149,17 +190,21 @@ class Build:
                 continue  # part of the way from a product to its region
             if node.type.size == 0:
                 raise self.unsupported(node, "values without elements")
+            before = len(self.context.storage.values)
             self.node(number, node)
+            self.release(number, before)
 
     def node(self, number: int, node: Node) -> None:
         if node.op == "input":
             stored = self.input(node)
+            self.owners[self.context.storage.values.index(stored)] = number
             lying = self.context.moved(stored, (stored.rows, stored.columns))
             self.values[number] = pieces.reshape(lying, node.type.shape)
         elif node.op in ELEMENTWISE:
             self.region(number, self.regions[number])
         elif node.op in MOVEMENT:
-            self.values[number] = pieces.move(node.op, node.attributes, [self.value(i) for i in node.inputs])
+            fills = {stored.base for stored in self.context.fills.values()}
+            self.values[number] = pieces.move(node.op, node.attributes, [self.value(i) for i in node.inputs], fills)
             many = len(self.users[number]) >= MANY_USERS and len(self.values[number].pieces) > SCATTERED
             windows = (
                 node.op == "concatenate" and len(node.inputs) >= MANY_USERS and len(self.values[number].pieces) > 1
@@ -198,7 +243,7 @@ class Build:
         if 1 < columns <= FEW and len(type_.shape) > 2:
             columns *= type_.shape[-2]
         stays = any(n == node.attributes["name"] for n, _ in self.graph.states)
-        stored = self.context.storage.store(type_.dtype, type_.size // columns, columns, BOTH, fixed=stays)
+        stored = self.context.storage.store(type_.dtype, type_.size // columns, columns, BOTH, fixed=stays, now=True)
         for copy in stored.copies:
             copy.ready[:] = 0
         for strip in stored.strips():
@@ -214,9 +259,9 @@ class Build:
         results = self.results(region)
         schedule_region(self.context, self.graph, region, operands, results)
 
-    def results(self, region: Region) -> dict[int, Stored]:
+    def results(self, region: Region, segment: int = 0, prefer: int | None = None) -> dict[int, Stored]:
         """Room for all that a region gives."""
-        made = {value: self.new(value) for value in (*region.extra, region.root)}
+        made = {value: self.new(value, segment, prefer) for value in (*region.extra, region.root)}
         for value, stored in made.items():
             self.keep(value, stored)
         return made
@@ -286,7 +331,7 @@ class Build:
         self.work[node.place] = self.work.get(node.place, 0.0) + float(batches) * rows * columns * inner
         if self.graph.nodes[b].op == "constant" and batches == 1:
             data = self.graph.constants[self.graph.nodes[b].attributes["key"]].reshape(inner, columns)
-            weights = [product.store_weights(data, segments[0], self.twice, len(self.cuts))]
+            weights = [product.store_weights(data, segments[0], rows, self.twice, len(self.cuts))]
         operands = {} if region is None else self.operand_tiles(region)
         beside = self.beside(b, batches, inner, columns) if batches > 1 and self.all_splat(operands) else None
         if beside is not None:
@@ -298,11 +343,12 @@ class Build:
             return
         if self.graph.nodes[b].op != "constant" or batches != 1:
             weights = weights_from(self.context, self.tiles(b), batches, inner)
+        chunk = product.chunk(segments[0], batches, rows)
         if region is None:
-            results = {number: self.new(number)}
+            results = {number: self.new(number, chunk, self.unread(segments[0], operands))}
             self.keep(number, results[number])
         else:
-            results = self.results(region)
+            results = self.results(region, chunk, self.unread(segments[0], operands))
         product.run(segments, weights, batches, rows, Finish(self, region, operands, results))
 
     def all_splat(self, operands: dict[int, list[Tile]]) -> bool:
@@ -340,6 +386,17 @@ class Build:
         piece = pieces.Piece(columns, 1, where.reshape(type_.shape[:-1]))
         self.values[value] = Moved(type_.dtype, type_.shape, (piece,))
         return stored
+
+    def unread(self, segments: list[Segment], operands: dict[int, list[Tile]]) -> int:
+        """The bank from which fewest rows of a product's operands are to be read."""
+        machine, values = self.context.machine, self.context.storage.values
+        taken = np.zeros(machine.banks_per_slice)
+        for tile in (*(s.tile for s in segments), *(t for tiles in operands.values() for t in tiles)):
+            for number, rows in zip(*np.unique(tile.value, return_counts=True), strict=True):
+                strips = [s for s in values[int(number)].strips() if s.data is None]
+                for strip in strips:
+                    taken[max(strip.bank, 0) if strip.slice >= 0 else strip.prefer] += rows / len(strips)
+        return int(np.argmin(taken))
 
     def segments(self, a: int, product: Product, rows: int, columns: int, batches: int) -> list[list[Segment]]:
         """Pieces of K, for all batches or for each of them."""

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.targets.tsp.machine import TspMachine
 from elsewhere.compiler.targets.tsp.program import EAST, WEST, WIDTH, Kind, Op, Queues, to_bytes
-from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, Machinery, SelfConflict, Wire
+from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, Machinery, Park, SelfConflict, Wire
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece, whole
 from elsewhere.compiler.targets.tsp.scheduler.storage import Copy, Storage, Stored, Strip, runs
 
 Array = NDArray[Any]
-FEW_ROWS, COPIES = 4, 4
-"""Constants of so few rows, such as scales and biases, are read by many flows at once: so many copies a hemisphere."""
+FEW_ROWS = 4
+"""Constants of so few rows, such as scales and biases, are read by many flows at once: one copy for each plane."""
 SPAN = 1 << 24
 """Element numbers that a constant for padding takes, so that any lane of it may be meant."""
 
@@ -71,17 +71,17 @@ class Context:
     def constant(self, dtype: str, data: Array, name: str = "", sides: Sequence[int] = (0, 1)) -> Stored:
         columns = data.shape[-1] if data.ndim else 1
         flat = np.asarray(data).reshape(-1, columns)
+        parts = to_bytes(flat, dtype, self.machine.lanes)
         if len(flat) <= FEW_ROWS:
-            sides = (0,) * COPIES + (1,) * COPIES
-        return self.storage.store(
-            dtype, len(flat), columns, sides, to_bytes(flat, dtype, self.machine.lanes), name=name
-        )
+            return self.storage.constant(dtype, len(flat), columns, parts, self.machine.planes_per_hemisphere)
+        return self.storage.store(dtype, len(flat), columns, sides, parts, name=name)
 
     def fill(self, dtype: str, number: float) -> int:
         """The number of an element that holds `number` in all lanes of its row."""
         key = (dtype, number)
         if key not in self.fills:
-            made = self.constant(dtype, np.full((1, 1), number), sides=(0, 0, 1, 1))
+            parts = to_bytes(np.full((1, 1), number), dtype, self.machine.lanes)
+            made = self.storage.constant(dtype, 1, 1, parts, self.machine.planes_per_hemisphere, pads=True)
             self.storage.elements += SPAN
             self.fills[key] = made
         return self.fills[key].base
@@ -203,6 +203,20 @@ class Context:
                     before = stands
         return wire
 
+    def read_apart(
+        self, flow: Flow, tile: Tile, dtype: str, place: int, offset: int, choices: Sequence[tuple[int, int]]
+    ) -> Wire:
+        """As `read`, from the first (hemisphere, copy) of `choices` that nothing else in the flow needs then."""
+        for side, number in choices:
+            before = (len(flow.fixed), len(flow.items), len(flow.wires), len(flow.when_placed), flow.earliest)
+            wire = self.read(flow, tile, dtype, place, offset, side, number)
+            if not flow.meets_itself(before[0]):
+                return wire
+            del flow.fixed[before[0] :], flow.items[before[1] :]
+            del flow.wires[before[2] :], flow.when_placed[before[3] :]
+            flow.earliest = before[4]
+        return self.read(flow, tile, dtype, place, offset, *choices[0])
+
     def memory(
         self,
         flow: Flow,
@@ -258,19 +272,56 @@ class Context:
         for copy in stored.copies:
             if copy.hemisphere != hemisphere:
                 continue
-            delays = np.zeros(len(rows), np.int64)
+            found: list[tuple[int, int, Strip]] = []
+            parked: dict[int, Park] = {}
             for byte in range(WIDTH[stored.dtype]):
                 for at, count, strip, row, step in runs(copy.strips[tile][byte], stored.segment, rows):
-                    place = machine.slice_place(strip.slice)
-                    issue = wire.arrival(place) + at
-                    self.memory(flow, Op.WRITE, strip, issue, count, row, step, wire, at, byte, lanes)
+                    found.append((at, count, strip))
+                    if strip.slice >= 0:
+                        issue = wire.arrival(machine.slice_place(strip.slice)) + at
+                        self.memory(flow, Op.WRITE, strip, issue, count, row, step, wire, at, byte, lanes)
+                        continue
+                    if strip.number not in parked:
+                        wire.arrival(machine.memory_hops * (1 if hemisphere else -1))
+                        parked[strip.number] = flow.park(strip, wire, self.storage)
+                    parked[strip.number].items.append(self.written(strip, count, row, step, wire, at, byte, lanes))
+
+            def tell(time: int, copy: Copy = copy, found: list[tuple[int, int, Strip]] = found) -> None:
+                delays = np.zeros(len(rows), np.int64)
+                for at, count, strip in found:
+                    issue = wire.passes(machine.slice_place(strip.slice)) + at
+                    strip.touch(time + issue, time + issue + count - 1)
                     span = issue + np.arange(count) + machine.memory_write
                     delays[at : at + count] = np.maximum(delays[at : at + count], span)
-
-            def tell(time: int, copy: Copy = copy, delays: Array = delays) -> None:
                 np.maximum.at(copy.ready, rows, time + delays)
 
             flow.when_placed.append(tell)
+
+    def written(
+        self,
+        strip: Strip,
+        count: int,
+        row: int,
+        step: int,
+        wire: Wire,
+        wire_row: int,
+        byte: int,
+        lanes: tuple[int, int] | None,
+    ) -> Item:
+        """A write whose slice is not chosen yet; its offset is the row's in the wire."""
+        first, end = lanes or (0, self.machine.lanes)
+        return Item(
+            Op.WRITE,
+            -1,
+            (),
+            wire_row,
+            count,
+            (-1, row, step, first | end << 16),
+            ins=((Kind.STREAM, "i8", 0, wire, wire_row, byte),),
+            strip=strip.number,
+            row=row,
+            row_step=step,
+        )
 
     def outward(self, flow: Flow, stored: Stored, offset: int, count: int) -> list[tuple[int, Wire]]:
         """Wires from the vector unit to each hemisphere that holds a copy of `stored`."""

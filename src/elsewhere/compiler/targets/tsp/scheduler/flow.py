@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elsewhere.compiler.targets.tsp.machine import TspMachine
 from elsewhere.compiler.targets.tsp.program import EAST, TYPES, WEST, WIDTH, Kind, Op
 from elsewhere.compiler.targets.tsp.scheduler.calendar import Calendar
+
+if TYPE_CHECKING:
+    from elsewhere.compiler.targets.tsp.scheduler.storage import Storage, Strip
 
 Key = Hashable
 PATIENCE = 200_000
@@ -58,8 +61,11 @@ class Wire:
     """How many streams; the width of the type unless it is a bundle of weights."""
 
     def arrival(self, place: int) -> int:
-        """Offset at which row 0 is at `place`."""
+        """Offset at which row 0 is at `place`, where something takes it."""
         self.ends.append(place)
+        return self.passes(place)
+
+    def passes(self, place: int) -> int:
         distance = place - self.place if self.direction == EAST else self.place - place
         assert distance >= 0, "streams do not turn"
         return self.offset + distance
@@ -95,6 +101,21 @@ class Item:
     meant: int = -1
 
 
+@dataclass(slots=True)
+class Park:
+    """Writes into a strip that lies nowhere yet: placement takes the first of its slices that is free.
+
+    Offsets of `items` count from the wire's first row; their slice and issue are filled in when it is chosen.
+    """
+
+    strip: Strip
+    wire: Wire
+    storage: Storage
+    items: list[Item] = field(default_factory=list)
+    taken: tuple[int, int] = (-1, -1)
+    issue: int = 0
+
+
 class Machinery:
     """All calendars of a chip, and the instructions placed so far."""
 
@@ -123,7 +144,15 @@ class Flow:
         self.wires: list[Wire] = []
         self.items: list[Item] = []
         self.when_placed: list[Callable[[int], None]] = []
-        self.earliest = 0
+        self.earliest = self.soonest = 0
+        self.parks: list[Park] = []
+        self.fixed_calendars: list[tuple[Calendar, int, int]] = []
+        self.own: dict[Key, list[tuple[int, int]]] = {}
+
+    def park(self, strip: Strip, wire: Wire, storage: Storage) -> Park:
+        made = Park(strip, wire, storage)
+        self.parks.append(made)
+        return made
 
     def wire(self, dtype: str, place: int, offset: int, count: int, direction: int, streams: int = 0) -> Wire:
         self.machinery.wires += 1
@@ -140,6 +169,17 @@ class Flow:
         self.choices.append(made)
         return made
 
+    def meets_itself(self, first: int) -> bool:
+        """Whether what was asked for from number `first` on is taken at that time by what was asked for before."""
+        taken: dict[Key, list[tuple[int, int]]] = {}
+        for key, offset, length in self.fixed[:first]:
+            taken.setdefault(key, []).append((offset, offset + length))
+        return any(
+            a < offset + length and offset < b
+            for key, offset, length in self.fixed[first:]
+            for a, b in taken.get(key, ())
+        )
+
     def not_before(self, cycle: int, offset: int = 0) -> None:
         """What lies at `offset` must not come before `cycle`."""
         self.earliest = max(self.earliest, cycle - offset)
@@ -147,18 +187,26 @@ class Flow:
     # -- placement ----------------------------------------------------------------------------------------------
 
     def place(self) -> int:
+        time = self.find()
+        self.commit(time)
+        return time
+
+    def find(self, limit: int = 1 << 60) -> int:
+        """The earliest cycle, with all choices made for it; any later one if it is not before `limit`."""
         for wire in self.wires:
             self._stream(wire)
         first = min((i.offset for i in self.items), default=0)
-        fixed = self._merged()
-        time = max(self.earliest, -first)
+        fixed = self.fixed_calendars = self._merged()
+        if self.parks:
+            for key, offset, length in self.fixed:
+                self.own.setdefault(key, []).append((offset, length))
+        time = self.soonest = max(self.earliest, -first)
         for _ in range(PATIENCE):
             moved = self._settle(time, fixed)
             if moved == time:
                 moved = self._pick(time)
-            if moved == time:
-                self._commit(time, fixed)
-                return time
+            if moved == time or moved >= limit:
+                return moved
             time = moved
         raise ScheduleError("no free cycle was found for a flow")
 
@@ -216,7 +264,63 @@ class Flow:
                 if best == 1 << 60:
                     raise ScheduleError("a flow needs more units or streams than the machine has")
                 return best - choice.offset
+        for number, park in enumerate(self.parks):
+            free = self._settle_park(time, park, self.parks[:number])
+            if free > time:
+                return free
         return time
+
+    def _settle_park(self, time: int, park: Park, before: Sequence[Park]) -> int:
+        """Takes the first slice and bank that are free at `time`, or gives a later cycle to try."""
+        machine, storage, rows = self.machine, park.storage, park.strip.rows
+        banks = [(park.strip.prefer + i) % machine.banks_per_slice for i in range(machine.banks_per_slice)]
+        best = 1 << 60
+        for options, anywhere in (*((o, False) for o in park.strip.options), *((o, True) for o in park.strip.options)):
+            ports: dict[int, int] = {}
+            for bank in banks:
+                for slice_ in options:
+                    if not anywhere and storage.full(slice_, bank, rows):
+                        continue
+                    issue = park.wire.passes(machine.slice_place(slice_))
+                    if slice_ not in ports:
+                        ports[slice_] = self._port_free(time, slice_, issue, park, before)
+                    free = ports[slice_]
+                    if free == time:
+                        free = self._free_at(time, ("bank", slice_, bank), issue, park)
+                    if free == time:
+                        park.taken, park.issue = (slice_, bank), issue
+                        return time
+                    best = min(best, free)
+            if best < 1 << 60:
+                return best
+        raise SelfConflict("no slice is left for a strip")
+
+    def _port_free(self, time: int, slice_: int, issue: int, park: Park, before: Sequence[Park]) -> int:
+        """The earliest cycle from `time` at which a slice's queue and port are free for a park's writes."""
+        if any(p.taken[0] == slice_ and self._meets(p, park, issue) for p in before):
+            return 1 << 60
+        port = self._free_at(time, ("write", slice_), issue, park)
+        return self._free_at(time, ("queue", slice_), issue, park) if port == time else port
+
+    @staticmethod
+    def _meets(other: Park, park: Park, issue: int) -> bool:
+        return any(
+            other.issue + a.offset < issue + b.offset + b.count and issue + b.offset < other.issue + a.offset + a.count
+            for a in other.items
+            for b in park.items
+        )
+
+    def _free_at(self, time: int, key: Key, issue: int, park: Park) -> int:
+        """The earliest cycle from `time` at which all writes of a park find a calendar free."""
+        calendar, own = self.machinery.calendar(key), self.own.get(key, ())
+        single = key[0] == "queue"  # type: ignore[index]
+        latest = time
+        for item in park.items:
+            offset, length = issue + item.offset, 1 if single else item.count
+            if any(o < offset + length and offset < o + n for o, n in own):
+                return 1 << 60
+            latest = max(latest, calendar.next_free(time + offset, length) - offset)
+        return latest
 
     def _stream(self, wire: Wire) -> None:
         """The diagonals that a wire needs, on any free group of streams of its direction."""
@@ -237,10 +341,21 @@ class Flow:
                 cache[key].reverse()
         return cache[key]  # type: ignore[no-any-return]
 
-    def _commit(self, time: int, fixed: Sequence[tuple[Calendar, int, int]]) -> None:
+    def commit(self, time: int) -> None:
+        """Takes all that was found free at `time`, and writes the instructions."""
         machinery = self.machinery
-        for calendar, offset, length in fixed:
+        for calendar, offset, length in self.fixed_calendars:
             calendar.add(time + offset, length)
+        for park in self.parks:
+            slice_, bank = park.taken
+            park.storage.decide(park.strip, slice_, bank)
+            for item in park.items:
+                item.offset += park.issue
+                item.queue, item.a = slice_, (slice_, *item.a[1:])
+                machinery.calendar(("write", slice_)).add(time + item.offset, item.count)
+                machinery.calendar(("bank", slice_, bank)).add(time + item.offset, item.count)
+                machinery.calendar(("queue", slice_)).add(time + item.offset, 1)
+            self.items += park.items
         for choice in self.choices:
             for key in choice.options[choice.taken]:
                 machinery.calendar(key).add(time + choice.offset, choice.length)
@@ -288,4 +403,4 @@ class Flow:
 
 NO_OPERAND = ((0, 0, 0, 0, -1, 0),) * 3
 NO_RESULT = ((-1, 0, -1, 0),) * 2
-__all__ = ["EAST", "WEST", "Choice", "Flow", "Item", "Machinery", "ScheduleError", "SelfConflict", "Wire"]
+__all__ = ["EAST", "WEST", "Choice", "Flow", "Item", "Machinery", "Park", "ScheduleError", "SelfConflict", "Wire"]

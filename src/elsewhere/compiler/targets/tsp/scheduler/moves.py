@@ -26,8 +26,8 @@ SCATTERED = 24
 LONGEST = 512
 
 
-def materialise(context: Context, moved: Moved, hemispheres: tuple[int, ...] = BOTH) -> Stored:
-    """A stored value with the elements of `moved`."""
+def materialise(context: Context, moved: Moved, hemispheres: tuple[int, ...] = BOTH, segment: int = 0) -> Stored:
+    """A stored value with the elements of `moved`, in segments of so many rows if they are given."""
     columns = max(moved.columns, 1)
     if moved.dtype == "i8" and hemispheres == BOTH:
         hemispheres = (0, 0, 1, 1)
@@ -38,7 +38,7 @@ def materialise(context: Context, moved: Moved, hemispheres: tuple[int, ...] = B
         turned = _turn(context, moved)
         if turned is not None:
             moved = turned
-    stored = context.storage.store(moved.dtype, moved.rows, columns, hemispheres)
+    stored = context.storage.store(moved.dtype, moved.rows, columns, hemispheres, segment=segment, spread=True)
     fill(context, moved, stored)
     return stored
 
@@ -69,12 +69,38 @@ def fill(context: Context, moved: Moved, stored: Stored) -> None:
         if len(inside) > SCATTERED and sum(p.width for _, p in inside) < 4 * len(inside):
             _scattered(context, inside, stored, tile)
         else:
-            for first, piece in inside:
-                _piece(context, piece, stored, tile, first)
+            for rows, joined in _joined(context, inside):
+                for first, piece in joined:
+                    _piece(context, piece, stored, tile, first, rows)
 
 
-def _piece(context: Context, piece: Piece, stored: Stored, tile: int, first: int) -> None:
-    """One piece into lanes from `first` on, for all rows."""
+def _joined(context: Context, inside: list[tuple[int, Piece]]) -> list[tuple[Array, list[tuple[int, Piece]]]]:
+    """Rows whose pieces go on from one to the next alike, with such pieces as one."""
+    if not inside:
+        return []
+    where = np.stack([piece.where.ravel() for _, piece in inside])
+    width = np.array([piece.width for _, piece in inside])[:, None]
+    single = np.array([piece.step == 1 or piece.width == 1 for _, piece in inside])
+    follows = (where[1:] == where[:-1] + width[:-1]) & (single[1:] & single[:-1])[:, None]
+    bases = np.array(sorted(stored.base for stored in context.fills.values()), np.int64)
+    follows |= (where[1:] == where[:-1]) & np.isin(where[1:], bases)
+    patterns, group = np.unique(follows, axis=1, return_inverse=True)
+    found = []
+    for number in range(patterns.shape[1]):
+        rows = np.flatnonzero(group.ravel() == number)
+        joined: list[tuple[int, Piece]] = []
+        for index, (first, piece) in enumerate(inside):
+            if index and patterns[index - 1, number]:
+                before, whole = joined[-1]
+                joined[-1] = (before, Piece(whole.width + piece.width, 1, whole.where))
+            else:
+                joined.append((first, piece.with_rows(where[index][rows])))
+        found.append((rows, joined))
+    return found
+
+
+def _piece(context: Context, piece: Piece, stored: Stored, tile: int, first: int, among: Array) -> None:
+    """One piece into lanes from `first` on, for the rows `among` all."""
     value, row, column = context.decode(piece.where.ravel())
     source, lane = np.divmod(column, context.machine.lanes)
     splat = np.array([v.splat for v in context.storage.values])[value]
@@ -83,7 +109,7 @@ def _piece(context: Context, piece: Piece, stored: Stored, tile: int, first: int
     for number in range(keys.shape[1]):
         rows = np.flatnonzero(group.ravel() == number)
         part = Tile(value[rows], source[rows], row[rows])
-        _lanes(context, part, rows, int(keys[1, number]), piece, stored, tile, first)
+        _lanes(context, part, among[rows], int(keys[1, number]), piece, stored, tile, first)
 
 
 def _lanes(

@@ -8,7 +8,7 @@ Movement primitives only rewrite pieces; nothing is calculated here, and no cycl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -187,7 +187,8 @@ def broadcast(moved: Moved, shape: tuple[int, ...]) -> Moved:
     return Moved(moved.dtype, shape, spread)
 
 
-def concatenate(parts: Sequence[Moved], axis: int) -> Moved:
+def concatenate(parts: Sequence[Moved], axis: int, fills: Collection[int] = ()) -> Moved:
+    """`fills` are elements for padding: as all lanes of their rows hold them, they fit beside any step."""
     first = parts[0]
     rank = len(first.shape)
     shape = tuple(sum(p.shape[i] for p in parts) if i == axis else n for i, n in enumerate(first.shape))
@@ -197,13 +198,21 @@ def concatenate(parts: Sequence[Moved], axis: int) -> Moved:
     pieces = []
     for start, stop in pairwise(cuts):
         mine = [_narrow(part.pieces, start, stop)[0] for part in parts if part.rows]
-        step = max((p.step for p in mine), default=1)
-        if any(p.step != step for p in mine) and stop - start > 1:
+        kinds = {p.step for p in mine if not _is_fill(p, fills)}
+        step = max(kinds, default=0)
+        if len(kinds) > 1 and stop - start > 1:
             numbers = np.concatenate([_elements(p) for p in parts], axis=axis)
             return _from_elements(first.dtype, numbers)
         where = np.concatenate([p.where for p in mine], axis=axis)
         pieces.append(Piece(stop - start, step, where))
     return Moved(first.dtype, shape, tuple(pieces))
+
+
+def _is_fill(piece: Piece, fills: Collection[int]) -> bool:
+    if piece.step or not piece.where.size:
+        return False
+    first = int(piece.where.flat[0])
+    return first in fills and bool((piece.where == first).all())
 
 
 def slice_(moved: Moved, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]) -> Moved:
@@ -247,7 +256,7 @@ def concatenate_padding(parts: Sequence[Moved], axis: int) -> Moved:
     return Moved(parts[0].dtype, shape, tuple(pieces))
 
 
-def move(op: str, attributes: Mapping[str, Any], operands: Sequence[Moved]) -> Moved:
+def move(op: str, attributes: Mapping[str, Any], operands: Sequence[Moved], fills: Collection[int] = ()) -> Moved:
     """One movement primitive; `pad` is not among them because it needs a stored element."""
     x = operands[0]
     if op == "reshape":
@@ -257,6 +266,6 @@ def move(op: str, attributes: Mapping[str, Any], operands: Sequence[Moved]) -> M
     if op == "broadcast":
         return broadcast(x, tuple(attributes["shape"]))
     if op == "concatenate":
-        return concatenate(operands, attributes["axis"])
+        return concatenate(operands, attributes["axis"], fills)
     assert op == "slice"
     return slice_(x, attributes["starts"], attributes["stops"], attributes["steps"])

@@ -20,7 +20,7 @@ from elsewhere.compiler.targets.tsp.scheduler.context import SPAN, Context, Tile
 from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, SelfConflict, Wire
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece
 from elsewhere.compiler.targets.tsp.scheduler.storage import Copy, Stored, Strip, runs
-from elsewhere.compiler.targets.tsp.scheduler.vector import TURNS
+from elsewhere.compiler.targets.tsp.scheduler.vector import TRIALS, TURNS
 
 Array = NDArray[Any]
 Finish = Callable[[Flow, Wire, int, int, int, int, int, int], None]
@@ -46,6 +46,13 @@ class Planes:
     weights: int = 0
     """Blocks of weights loaded so far, which number them for the checker; so do sums."""
     sums: int = 0
+    sum: int = 0
+    """The number of the sums that are being placed."""
+    held: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    """Which block each plane has installed: weights, batch, segment, tile of columns."""
+    meant: dict[int, int] = field(default_factory=dict)
+    kept: list[Any] = field(default_factory=list)
+    """Weights that `held` names; while they are here no others get their name."""
 
 
 @dataclass(slots=True)
@@ -97,15 +104,30 @@ def _by_tile(context: Context, piece: Piece, lanes: int) -> list[tuple[int, Piec
     return parts
 
 
-def plan_rows(rows: int, columns: int, segments: int, planes: int, batches: int, limit: int, loading: int) -> int:
-    """Rows of a pass: few enough for the accumulators, so that all planes get the same share of work."""
+def plan_rows(
+    rows: int,
+    columns: int,
+    segments: int,
+    engines: int,
+    together: int,
+    batches: int,
+    limit: int,
+    loading: int,
+    latency: int,
+) -> int:
+    """Rows of a pass: few enough for the accumulators, so that all planes get the same share of work.
+
+    Each of `engines` takes `together` stretches of rows at a time. What comes next waits `latency` cycles for the first
+    results, less what the planes still do after them.
+    """
     best, best_cost = rows, math.inf
     for parts in range(1, 65):
         chunk = -(-rows // parts)
         if chunk > limit:
             continue
-        units = columns * batches * -(-rows // chunk)
-        cost = -(-units // planes) * max(chunk + 3, loading) * segments
+        each = -(-columns * batches * -(-rows // (chunk * together)) // engines)
+        unit = max(chunk + 3, loading) * segments
+        cost = each * unit + max(0, latency - (each - 1) * unit)
         if cost < best_cost * 0.97:
             best, best_cost = chunk, cost
         if chunk <= 16:
@@ -123,8 +145,10 @@ class Product:
         per = machine.planes_per_hemisphere
         self.engines = [h * per for h in (0, 1)] if self.is_float else list(range(machine.planes))
         self.largest = machine.float_rows if self.is_float else machine.lanes
+        self.together = 1 if self.is_float else per
+        """Planes of a hemisphere that take the same weights from one read, each for its own rows."""
 
-    def store_weights(self, data: Array, segments: Sequence[Segment], twice: bool, turn: int) -> Weights:
+    def store_weights(self, data: Array, segments: Sequence[Segment], rows: int, twice: bool, turn: int) -> Weights:
         """Constant weights (K, columns), rows dealt over as many slices as there are weight streams.
 
         Both hemispheres hold them all if `twice`; else they hold tiles of columns in turn.
@@ -133,11 +157,16 @@ class Product:
         weights = Weights()
         per = context.machine.weight_streams // (2 if self.is_float else 1)
         limit = 16  # short strips fill banks evenly
+        # Planes that cannot share rows load weights of their own, so those of both in a hemisphere are read at once.
+        apart = rows < self.together
         for side in (0, 1):
             tiles = [t for t in range(-(-self.columns // lanes)) if twice or (t + turn) % 2 == side]
             blocks = [(s, t) for t in tiles for s in range(len(segments))]
-            for first in range(0, len(blocks), limit):
-                self._strips(data, segments, blocks[first : first + limit], side, per, weights)
+            place = {t: i for i, t in enumerate(tiles)}
+            for second in (False, True):
+                mine = [(s, t) for s, t in blocks if (apart and (s + place[t]) % 2 == 1) == second]
+                for first in range(0, len(mine), limit):
+                    self._strips(data, segments, mine[first : first + limit], side, per, weights, second)
         return weights
 
     def _strips(
@@ -148,6 +177,7 @@ class Product:
         side: int,
         per: int,
         weights: Weights,
+        second: bool,
     ) -> None:
         context, lanes = self.context, self.context.machine.lanes
         width = 2 if self.is_float else 1
@@ -168,7 +198,7 @@ class Product:
                     rows[byte * per + stream].append(padded[byte, stream::per])
             spans[s, t] = (at, count)
             at += count
-        slices = context.storage.slices(side, per * width, fixed=True)
+        slices = context.storage.group(side, per * width, at, second=second)
         strips = [
             context.storage.strip(slice_, at, np.concatenate(r), byte=stream)
             for stream, (slice_, r) in enumerate(zip(slices, rows, strict=True))
@@ -187,21 +217,37 @@ class Product:
         finish: Finish,
     ) -> None:
         """All passes. `segments_of_batch` and `weights` have one entry, or one a batch."""
-        machine, segments = self.context.machine, segments_of_batch[0]
-        tiles = -(-self.columns // machine.lanes)
-        chunk = plan_rows(
-            rows, tiles, len(segments), len(self.engines), batches, machine.accumulator_rows, self.loading(segments)
-        )
+        self.planes.kept += weights
+        tiles = -(-self.columns // self.context.machine.lanes)
+        chunk = self.chunk(segments_of_batch[0], batches, rows)
+        step = chunk * (self.together if rows > chunk else 1)
         for batch in range(batches):
             mine = weights[batch if len(weights) > 1 else 0]
             segments = segments_of_batch[batch if len(segments_of_batch) > 1 else 0]
-            for tile in range(tiles):
-                for start in range(0, rows, chunk):
-                    stop = min(start + chunk, rows)
-                    self.unit(segments, mine, batch, tile, batch * rows + start, batch * rows + stop, finish)
+            for start in range(0, rows, step):
+                base, end = batch * rows, min(start + step, rows)
+                parts = [(base + a, base + min(a + chunk, rows)) for a in range(start, end, chunk)]
+                for tile in range(tiles):
+                    self.unit(segments, mine, batch, tile, parts, finish)
 
-    def loading(self, segments: Sequence[Segment]) -> int:
-        return 2 * (max((s.width for s in segments), default=1) * (2 if self.is_float else 1) // 16 + 4)
+    def chunk(self, segments: Sequence[Segment], batches: int, rows: int) -> int:
+        """Rows that one plane takes at a time."""
+        machine = self.context.machine
+        tiles = -(-self.columns // machine.lanes)
+        latency = machine.matrix_multiply + machine.matrix_drain + 2 * machine.matrix_to_vector + machine.matrix_place
+        width = max((s.width for s in segments), default=1) * (2 if self.is_float else 1)
+        loading = -(-width // machine.weight_streams) + 4
+        return plan_rows(
+            rows,
+            tiles,
+            len(segments),
+            len(self.engines) // self.together,
+            self.together,
+            batches,
+            machine.accumulator_rows,
+            loading,
+            latency,
+        )
 
     def unit(
         self,
@@ -209,25 +255,55 @@ class Product:
         weights: Weights,
         batch: int,
         tile: int,
-        start: int,
-        stop: int,
+        parts: Sequence[tuple[int, int]],
         finish: Finish,
     ) -> None:
-        """One stretch of rows against one tile of columns: all segments on one plane, then the results leave."""
-        sides = {h for h, _, t in weights.blocks if t == tile} or {0, 1}
-        per = self.context.machine.planes_per_hemisphere
-        plane = min((p for p in self.engines if p // per in sides), key=lambda p: (self.planes.rows[p], p))
-        self.planes.sums += 1
-        for number, segment in enumerate(segments):
-            self.load(plane, weights, batch, number, segment, tile)
-            last = number == len(segments) - 1
-            self.work(plane, segment, start, stop, number, (batch, tile, finish) if last else None)
+        """Stretches of rows against one tile of columns, each on a plane of its own, which load the same weights.
 
-    def load(self, plane: int, weights: Weights, batch: int, number: int, segment: Segment, tile: int) -> None:
+        All segments pass before the results leave.
+        """
+        sides = {h for h, _, t in weights.blocks if t == tile} or {0, 1}
+        planes = self.free(len(parts), sides, (id(weights), batch, 0, tile))
+        sums = {}
+        for plane in planes:
+            self.planes.sums += 1
+            sums[plane] = self.planes.sums
+        for number, segment in enumerate(segments):
+            name = (id(weights), batch, number, tile)
+            empty = [p for p in planes if self.planes.held.get(p) != name]
+            if empty:
+                self.load(empty, weights, batch, number, segment, tile)
+                for plane in empty:
+                    for taken in self.taken(plane):
+                        self.planes.held.pop(taken, None)
+                    self.planes.held[plane], self.planes.meant[plane] = name, self.planes.weights
+            last = number == len(segments) - 1
+            for plane, (start, stop) in zip(planes, parts, strict=True):
+                self.planes.sum = sums[plane]
+                self.work(plane, segment, start, stop, number, (batch, tile, finish) if last else None)
+
+    def free(self, count: int, sides: set[int], name: tuple[int, int, int, int]) -> list[int]:
+        """Planes of one hemisphere that are free first, those that hold the weights before others."""
+        per = self.context.machine.planes_per_hemisphere
+        best = None
+        for side in sorted(sides):
+            mine = sorted(
+                (p for p in self.engines if p // per == side),
+                key=lambda p: (self.planes.rows[p], self.planes.held.get(p) != name, p),
+            )[:count]
+            cost = (max(self.planes.rows[p] for p in mine), sum(self.planes.held.get(p) != name for p in mine), side)
+            if best is None or cost < best[0]:
+                best = (cost, mine)
+        assert best is not None
+        return best[1]
+
+    def load(
+        self, planes: Sequence[int], weights: Weights, batch: int, number: int, segment: Segment, tile: int
+    ) -> None:
+        """Loads a block into planes of one hemisphere from one read; each installs it when its rows are through."""
         context, machine = self.context, self.context.machine
-        side = plane // machine.planes_per_hemisphere
+        side = planes[0] // machine.planes_per_hemisphere
         place = machine.matrix_place * (1 if side else -1)
-        queue = context.queues.matrix(plane, 0)
         self.planes.weights += 1
         flow = Flow(context.machinery)
         if weights.tiles is None:
@@ -235,27 +311,35 @@ class Product:
         else:
             rows = weights.tiles[tile]
             part = rows.part(segment.start, segment.start + segment.width)
-            wire = context.read(flow, part, self.dtype, place, 0, side, plane)
+            wire = context.read(flow, part, self.dtype, place, 0, side, planes[0])
             count, streams = segment.width, wire.step
         mode = 2 if self.is_float else 0
-        flow.items.append(
-            Item(
-                Op.LOAD,
-                queue,
-                (),
-                0,
-                count,
-                (plane, 0, streams, mode),
-                ins=((Kind.STREAM, "i8", 0, wire, 0, 0),),
-                dtype=self.dtype,
-                row=segment.lane,
-                row_step=segment.lane + segment.width,
-                meant=self.planes.weights,
+        for plane in planes:
+            queue = context.queues.matrix(plane, 0)
+            flow.items.append(
+                Item(
+                    Op.LOAD,
+                    queue,
+                    (),
+                    0,
+                    count,
+                    (plane, 0, streams, mode),
+                    ins=((Kind.STREAM, "i8", 0, wire, 0, 0),),
+                    dtype=self.dtype,
+                    row=segment.lane,
+                    row_step=segment.lane + segment.width,
+                    meant=self.planes.weights,
+                )
             )
-        )
-        flow.use(("queue", queue), 0, 1)
-        flow.not_before(max(self.planes.load[p] for p in self.taken(plane)))
+            flow.use(("queue", queue), 0, 1)
+            flow.not_before(max(self.planes.load[p] for p in self.taken(plane)))
         loaded = context.place(flow) + count
+        for plane in planes:
+            self.install(plane, loaded)
+
+    def install(self, plane: int, loaded: int) -> None:
+        context, machine = self.context, self.context.machine
+        queue = context.queues.matrix(plane, 0)
         install = Flow(context.machinery)
         install.items.append(Item(Op.INSTALL, queue, (), 0, 1, (plane, int(self.is_float), 0, 0), dtype=self.dtype))
         install.items[0].meant = self.planes.weights
@@ -287,14 +371,31 @@ class Product:
         end: tuple[int, int, Finish] | None,
         base: int = 0,
     ) -> None:
-        """One pass: rows through the plane, into the accumulators, and out of them if it is the last."""
+        """One pass: rows through the plane, into the accumulators, and out of them if it is the last.
+
+        Of several copies of its operands it reads those with which it can begin first.
+        """
+        best, found = 1 << 60, None
         for turn in range(TURNS):
+            if found is not None and turn >= TRIALS:
+                break
             try:
-                self._work(plane, segment, start, stop, number, end, turn, base)
-                return
+                flow = self._work(plane, segment, start, stop, number, end, turn, base)
+                at = flow.find(best)
             except SelfConflict:
-                if turn == TURNS - 1 and stop - start == 1:
+                if turn == TURNS - 1 and stop - start == 1 and found is None:
                     raise
+                continue
+            if at < best:
+                best, found = at, flow
+            if best == flow.soonest:
+                break
+        if found is not None:
+            self.context.count_flows += 1
+            found.commit(best)
+            for taken in self.taken(plane):
+                self.planes.rows[taken] = best + stop - start
+            return
         middle = (start + stop) // 2
         self.work(plane, segment, start, middle, number, end, base)
         self.work(plane, segment, middle, stop, number, end, base + middle - start)
@@ -309,7 +410,7 @@ class Product:
         end: tuple[int, int, Finish] | None,
         turn: int,
         base: int,
-    ) -> None:
+    ) -> Flow:
         context, machine = self.context, self.context.machine
         side = plane // machine.planes_per_hemisphere
         sign = 1 if side else -1
@@ -330,8 +431,8 @@ class Product:
                 ins=((Kind.STREAM, self.dtype, 0, wire, 0, 0),),
                 dtype=self.dtype,
                 row=base,
-                row_step=self.planes.sums,
-                meant=self.planes.weights,
+                row_step=self.planes.sum,
+                meant=self.planes.meant[plane],
             )
         )
         out = "f32" if self.is_float else "i32"
@@ -345,7 +446,7 @@ class Product:
             dtype=out,
             row=base,
             row_step=number,
-            meant=self.planes.sums,
+            meant=self.planes.sum,
         )
         flow.items.append(item)
         for taken in self.taken(plane):
@@ -357,9 +458,7 @@ class Product:
             item.outs = ((back, 0, -1),)
             finish(flow, back, turn, plane, batch, tile, start, stop)
         flow.not_before(max(self.planes.rows[p] for p in self.taken(plane)))
-        done = context.place(flow) + count
-        for taken in self.taken(plane):
-            self.planes.rows[taken] = done
+        return flow
 
     def taken(self, plane: int) -> range:
         """Planes that work as one: two for f16."""

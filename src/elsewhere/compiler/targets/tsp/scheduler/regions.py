@@ -73,6 +73,17 @@ def _grow(
             outside = [u for u in users[operand] if u not in members]
             if node.type.shape != shape or any(u < root for u in outside):
                 continue
+            if (
+                node.type.dtype == "i8"
+                and _has_product(graph, operand)
+                and any(
+                    _has_product(graph, i)
+                    for m in members
+                    for i in graph.nodes[m].inputs
+                    if i not in members | {operand}
+                )
+            ):
+                continue  # a byte of another product is read with less than its sums
             if (outside or operand in kept) and _extra(users, kept, members, root):
                 continue
             if len(members) >= largest or _streams(graph, members | {operand}) > streams:
@@ -84,6 +95,19 @@ def _grow(
     region.extra = _extra(users, kept, members, root)
     _take_product(graph, users, kept, region)
     return region
+
+
+def _has_product(graph: Graph, value: int) -> bool:
+    """Whether a value is calculated element by element from a product."""
+    waiting, seen = [value], {value}
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        if node.op == "matmul":
+            return True
+        if node.op in ELEMENTWISE or node.op == "reshape":
+            waiting += [i for i in node.inputs if i not in seen]
+            seen.update(node.inputs)
+    return False
 
 
 def _extra(users: Sequence[Sequence[int]], kept: set[int], members: set[int], root: int) -> list[int]:

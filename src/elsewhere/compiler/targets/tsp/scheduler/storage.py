@@ -1,7 +1,11 @@
-"""Where values lie: slices and banks when they are made, addresses when every lifetime is known.
+"""Where values lie: slices and banks when they are first written, addresses when every lifetime is known.
 
 A stored value has rows of `columns` elements in tiles of 320 lanes; every byte of a type is a strip of its own. Long
 strips are cut into segments in different slices, so that several flows may read and write one value at once.
+
+Slices are dealt out by what is read at once. Weights lie at the matrix units, in groups of as many slices as a plane
+has weight streams; scales and biases of few rows lie at the vector unit, those of each plane in slices of their own;
+rows of a byte lie between them, each copy in its own half. Wider rows may lie anywhere but among the first weights.
 """
 
 from __future__ import annotations
@@ -26,11 +30,20 @@ ROOMS = 4
 """Values that come and go avoid slices that hold this share of a bank more constants than others."""
 EVEN = 128
 """Slices whose emptiest banks differ by fewer rows take turns; else the emptier one is chosen."""
+CONSTANTS = 2
+"""So many operands of few rows (a scale and a bias) of four bytes find slices of their own for each plane."""
+FILLS = 2
+"""Slices of a hemisphere that hold what pads, one for each plane."""
+CROWDED = 0.8
+"""Share of a bank from which others are taken first for what chooses its slice late."""
 
 
 @dataclass(slots=True)
 class Strip:
-    """Rows in one bank. `first` and `last` are the cycles between which they are needed."""
+    """Rows in one bank. `first` and `last` are the cycles between which they are needed.
+
+    Where `slice` is -1, the first flow that writes it chooses one of the first of `options` that have room.
+    """
 
     number: int
     slice: int
@@ -43,6 +56,9 @@ class Strip:
     dtype: str = "i8"
     byte: int = 0
     lanes: int = 0
+    options: Sequence[Sequence[int]] = ()
+    prefer: int = 0
+    """The bank to take where both are free: not that of what is read meanwhile."""
 
     def touch(self, start: int, end: int) -> None:
         self.first, self.last = min(self.first, start), max(self.last, end)
@@ -57,7 +73,7 @@ class Copy:
     ready: Array
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Stored:
     """A value in memory. Rows `segment`·i … belong to segment i."""
 
@@ -99,9 +115,20 @@ class Storage:
         self.load = np.zeros((machine.slices, machine.banks_per_slice), np.int64)
         self.fixed = np.zeros_like(self.load)
         """Rows of what stays for the next run. It must fit all at once, so it is spread without regard to the rest."""
+        self.most = np.zeros_like(self.load)
+        """The largest `load` of each bank so far: what stays goes where it leaves more room for what comes and goes."""
         self.turn = [0, 0]
         self.parity = 0
         """The bank of what comes and goes, from value to value another."""
+        per, group = machine.slices_per_hemisphere, machine.weight_streams
+        self.near = min(CONSTANTS * 4 * machine.planes_per_hemisphere, per // 2)
+        """Slices, counted from the vector unit, that hold constants of few rows."""
+        self.far = max(per - group, self.near + FILLS)
+        """The first slice that holds weights before any others do."""
+        self.zoned = True
+        """Whether slices are dealt out by use; where constants fill most of the memory, all are spread evenly."""
+        self.constants = 0
+        self.offered = 0
 
     def strip(
         self,
@@ -115,16 +142,67 @@ class Storage:
     ) -> Strip:
         """Rows of one byte of a type, of which `lanes` mean something (0: all)."""
         stays = fixed or data is not None
-        bank = int(np.argmin(self.fixed[slice_])) if stays else self.parity
-        if not stays and self.fixed[slice_, bank] + rows > FULL * self.machine.bank_rows:
-            bank = int(np.argmin(self.fixed[slice_]))
-        self.load[slice_, bank] += rows
-        self.fixed[slice_, bank] += rows * stays
-        made = Strip(
-            len(self.strips), slice_, bank, rows, 1 << 40, -1, -1, data, dtype, byte, lanes or self.machine.lanes
-        )
+        made = Strip(len(self.strips), -1, -1, rows, 1 << 40, -1, -1, data, dtype, byte, lanes or self.machine.lanes)
         self.strips.append(made)
+        bank = int(np.argmin(self.most[slice_])) if stays else self.parity
+        if self.fixed[slice_, bank] + rows > (1.0 if stays else FULL) * self.machine.bank_rows:
+            bank = int(np.argmin(self.fixed[slice_]))
+        self.decide(made, slice_, bank, stays)
         return made
+
+    def decide(self, strip: Strip, slice_: int, bank: int, stays: bool = False) -> None:
+        strip.slice, strip.bank = slice_, bank
+        self.load[slice_, bank] += strip.rows
+        self.fixed[slice_, bank] += strip.rows * stays
+        if stays:
+            self.most[slice_, bank] += strip.rows
+        else:
+            self.most[slice_, bank] = max(self.most[slice_, bank], self.load[slice_, bank])
+
+    def full(self, slice_: int, bank: int, rows: int) -> bool:
+        return bool(self.load[slice_, bank] + rows > CROWDED * self.machine.bank_rows)
+
+    def offer(self, side: int, dtype: str, copy: int, copies: int, spread: bool = False) -> list[list[int]]:
+        """Slices for rows that a program makes, in turn, and those to take where these are full."""
+        base = side * self.machine.slices_per_hemisphere
+        per = self.machine.slices_per_hemisphere
+        self.offered += 1
+        if spread and WIDTH[dtype] == 1:
+            lists = [list(range(copy, per, copies)), list(range(per))]
+        elif WIDTH[dtype] == 1:
+            middle = list(range(self.near + FILLS, self.far))
+            first, rest = middle[copy % copies :: copies], [s for s in range(per) if s not in middle]
+            lists = [first, [s for s in middle if s not in first], rest]
+        else:
+            lists = [list(range(self.far)), list(range(self.far, per))]
+        turns = [self.offered * (1 if WIDTH[dtype] == 1 else 5) % max(1, len(x)) for x in lists]
+        return [[base + s for s in (*x[t:], *x[:t])] for x, t in zip(lists, turns, strict=True)]
+
+    def group(self, side: int, count: int, rows: int, *, second: bool) -> list[int]:
+        """`count` slices for weights that are read at once: those next to the matrix unit, while there is room.
+
+        Others (`second`) lie at the vector unit, so that both planes of a hemisphere may load at once.
+        """
+        per = self.machine.slices_per_hemisphere
+        base = side * per
+        if count > per or not self.zoned:
+            return self.slices(side, count, fixed=True)
+        starts = list(range(per - count, -1, -count)) or [0]
+        if starts[-1] != 0:
+            starts.append(0)
+        if second:
+            starts = [0, *starts[:-1]]
+        for start in starts:
+            found = [base + start + i for i in range(count)]
+            if all(self.most[s].min() + rows <= self.machine.bank_rows for s in found):
+                return found
+        return self.slices(side, count, fixed=True)
+
+    def few(self, side: int, copy: int, width: int, number: int) -> list[int]:
+        """Slices for a constant of few rows, the `number`-th: each copy in its own."""
+        base = side * self.machine.slices_per_hemisphere
+        first = copy * 4 * CONSTANTS + number % CONSTANTS * 4
+        return [base + (first + byte) % max(self.near, width) for byte in range(width)]
 
     def slices(self, hemisphere: int, count: int, avoid: Sequence[int] = (), fixed: bool = False) -> list[int]:
         """Different slices of a hemisphere, the emptiest of those whose turn it is; `fixed` for what stays."""
@@ -157,20 +235,31 @@ class Storage:
         data: Array | None = None,
         name: str = "",
         fixed: bool = False,
-        avoid: Sequence[int] = (),
+        avoid: Sequence[int] | None = None,
+        now: bool = False,
         segment: int = 0,
+        prefer: int | None = None,
+        spread: bool = False,
     ) -> Stored:
         """A new value with a copy in each of `hemispheres`, not in the slices `avoid` if others are left.
 
-        A strip holds `segment` rows, or as many as suit the number of rows. `data` (tiles, bytes, rows, lanes) makes it
-        a constant; `fixed` is a value that stays for the next run.
+        `data` (tiles, bytes, rows, lanes) makes it a constant; `fixed` is a value that stays for the next run. Slices
+        of both, of wide types, and of what is wanted `now` or with `avoid`, are chosen at once; those of others when
+        flows write them. A strip holds `segment` rows, or as many as suit the number of rows.
+        Rows that are written piece by piece, each several times, are `spread` over all slices.
         """
         fixed = fixed or data is not None
         # Values take turns: what is written next lies in other banks than what is read for it.
         self.parity = (self.parity + 1) % self.machine.banks_per_slice
-        segment = segment or max(1, self.segment_rows(rows))
+        segment = max(1, segment or self.segment_rows(rows))
         segments = max(1, -(-rows // segment))
         tiles = 1 if columns == 1 else max(1, -(-columns // self.machine.lanes))
+        if not fixed and not now and avoid is None and WIDTH[dtype] == 1 and self.zoned:
+            copies = self.open_copies(dtype, rows, columns, segment, hemispheres, spread)
+            made = self.enter(dtype, rows, columns, segment, copies, name)
+            for strip in made.strips():
+                strip.prefer = self.offered % self.machine.banks_per_slice if prefer is None else prefer
+            return made
         copies = []
         taken: dict[tuple[int, int], list[int]] = {}
         for side in hemispheres:
@@ -183,7 +272,7 @@ class Storage:
                 if before is not None and count > width:
                     found = before[width:] + before[:width]  # what is written at once must lie in different slices
                 else:
-                    found = self.slices(side, count, before or avoid, fixed)
+                    found = self.slices(side, count, before or avoid or (), fixed)
                 taken[side, tile] = found
                 planes = []
                 for byte in range(WIDTH[dtype]):
@@ -198,6 +287,62 @@ class Storage:
                     planes.append(row)
                 strips.append(planes)
             copies.append(Copy(side, strips, np.zeros(rows, np.int64) if data is not None else np.full(rows, -1)))
+        return self.enter(dtype, rows, columns, segment, copies, name)
+
+    def open_copies(
+        self, dtype: str, rows: int, columns: int, segment: int, hemispheres: Sequence[int], spread: bool
+    ) -> list[Copy]:
+        """Copies whose strips lie nowhere yet."""
+        tiles = 1 if columns == 1 else max(1, -(-columns // self.machine.lanes))
+        copies = []
+        for place, side in enumerate(hemispheres):
+            mine = [i for i, s in enumerate(hemispheres) if s == side]
+            strips = [
+                [
+                    [
+                        self.open_strip(
+                            min(segment, rows - start),
+                            self.offer(side, dtype, mine.index(place), len(mine), spread),
+                            (dtype, byte, self.lanes_of(columns, tile)),
+                        )
+                        for start in range(0, max(rows, 1), segment)
+                    ]
+                    for byte in range(WIDTH[dtype])
+                ]
+                for tile in range(tiles)
+            ]
+            copies.append(Copy(side, strips, np.full(rows, -1)))
+        return copies
+
+    def open_strip(self, rows: int, options: Sequence[Sequence[int]], what: tuple[str, int, int]) -> Strip:
+        dtype, byte, lanes = what
+        made = Strip(len(self.strips), -1, -1, rows, 1 << 40, -1, -1, None, dtype, byte, lanes, options)
+        self.strips.append(made)
+        return made
+
+    def constant(self, dtype: str, rows: int, columns: int, data: Array, copies: int, *, pads: bool = False) -> Stored:
+        """A constant of few rows that many flows read at once, with so many copies in each hemisphere."""
+        found = []
+        self.constants += not pads
+        for side in (0, 1):
+            for copy in range(copies):
+                slices = self.few(side, copy, WIDTH[dtype], self.constants)
+                if pads:
+                    width = WIDTH[dtype]
+                    base = side * self.machine.slices_per_hemisphere + self.near
+                    slices = [base + (copy * width + byte) % max(FILLS, width) for byte in range(width)]
+                strips = []
+                for tile in range(len(data)):
+                    lanes, planes = self.lanes_of(columns, tile), []
+                    for byte in range(WIDTH[dtype]):
+                        strip = self.strip(slices[byte], rows, data[tile, byte], dtype, byte, lanes)
+                        strip.touch(0, 0)
+                        planes.append([strip])
+                    strips.append(planes)
+                found.append(Copy(side, strips, np.zeros(rows, np.int64)))
+        return self.enter(dtype, rows, columns, max(rows, 1), found)
+
+    def enter(self, dtype: str, rows: int, columns: int, segment: int, copies: list[Copy], name: str = "") -> Stored:
         made = Stored(dtype, rows, columns, segment, copies, self.elements, name)
         self.values.append(made)
         self.bases.append(self.elements)
@@ -205,9 +350,10 @@ class Storage:
         return made
 
     def release(self, value: Stored) -> None:
-        """Its banks may be counted as free: nothing more reads it."""
+        """Its banks may be counted as free, unless it is a constant: nothing more reads it."""
         for strip in value.strips():
-            self.load[strip.slice, strip.bank] -= strip.rows
+            if strip.slice >= 0 and strip.data is None:
+                self.load[strip.slice, strip.bank] -= strip.rows
 
     # -- addresses ----------------------------------------------------------------------------------------------
 
@@ -218,6 +364,8 @@ class Storage:
         """
         banks: dict[tuple[int, int], list[Strip]] = {}
         for strip in self.strips:
+            if strip.slice < 0:
+                self.decide(strip, 0, 0)  # nothing ever wrote it
             if strip.last >= 0 or strip.data is not None:
                 if strip.data is not None:
                     strip.touch(0, end)  # constants stay for the next run

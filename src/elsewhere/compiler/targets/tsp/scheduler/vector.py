@@ -18,6 +18,8 @@ from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
 Array = NDArray[Any]
 TURNS, EARLY = 8, 6
 """How often other copies are tried for a flow that meets itself; from EARLY on operands come one after the other."""
+TRIALS = 4
+"""So many choices of copies are compared for one that can begin first."""
 LONGEST = 512
 """Rows of one flow at most."""
 
@@ -146,17 +148,29 @@ def _schedule_chunk(
     number: int,
 ) -> None:
     count = stop - start
+    best, found = 1 << 60, None
+    met: SelfConflict | None = None
     for turn in range(TURNS):
+        if found is not None and turn >= TRIALS:
+            break
         flow = Flow(context.machinery)
         chain = Chain(context, flow, graph, region, count)
         try:
             read_operands(context, flow, chain, graph, parts, 0, number + turn, early=turn >= EARLY)
             chain.build()
             emit_all(context, flow, chain, results, tile, np.arange(start, stop))
-            context.place(flow)
-            return
+            at = flow.find(best)
         except SelfConflict as error:
             met = error
+            continue
+        if at < best:
+            best, found = at, flow
+        if best == flow.soonest:
+            break
+    if found is not None:
+        context.count_flows += 1
+        found.commit(best)
+        return
     middle = start + count // 2
     if count == 1:
         raise SelfConflict(f"one row of a region meets itself: {met}")
@@ -183,10 +197,14 @@ def read_operands(
     """
     shift = 0
     for index, (value, tile) in enumerate(parts.items()):
-        sides = context.sides(tile)
-        side = (number + index) % 2 if len(sides) == 2 else min(sides, default=0)
+        sides = sorted(context.sides(tile)) or [0]
         at = offset - shift
-        wire = context.read(flow, tile, graph.nodes[value].type.dtype, 0, at, side, number // 2 + index)
+        choices = [
+            (sides[(number + index + other) % len(sides)], number // 2 + index + copy)
+            for copy in (0, 1)
+            for other in range(len(sides))
+        ]
+        wire = context.read_apart(flow, tile, graph.nodes[value].type.dtype, 0, at, choices)
         chain.stream(value, wire, at)
         if early:
             shift += len(tile.row) + 2

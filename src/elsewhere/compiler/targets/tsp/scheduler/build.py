@@ -243,7 +243,9 @@ class Build:
         if 1 < columns <= FEW and len(type_.shape) > 2:
             columns *= type_.shape[-2]
         stays = any(n == node.attributes["name"] for n, _ in self.graph.states)
-        stored = self.context.storage.store(type_.dtype, type_.size // columns, columns, BOTH, fixed=stays, now=True)
+        storage, rows = self.context.storage, type_.size // columns
+        far = storage.beside_planes() if storage.zoned else []
+        stored = storage.store(type_.dtype, rows, columns, BOTH, fixed=stays, avoid=far)
         for copy in stored.copies:
             copy.ready[:] = 0
         for strip in stored.strips():

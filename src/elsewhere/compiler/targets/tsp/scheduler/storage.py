@@ -198,6 +198,11 @@ class Storage:
                 return found
         return self.slices(side, count, fixed=True)
 
+    def beside_planes(self) -> list[int]:
+        """Slices that hold weights before any others do."""
+        per = self.machine.slices_per_hemisphere
+        return [side * per + i for side in (0, 1) for i in range(self.far, per)]
+
     def few(self, side: int, copy: int, width: int, number: int) -> list[int]:
         """Slices for a constant of few rows, the `number`-th: each copy in its own."""
         base = side * self.machine.slices_per_hemisphere

@@ -20,7 +20,7 @@ interface Listener {
 
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 3000;
-const STALL = 1500;
+const STALL = 1000;
 
 export class Connection {
   /** The server's clock. */

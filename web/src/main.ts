@@ -3,8 +3,13 @@
 import "./style.css";
 import { Connection, type Request, type State } from "./connection";
 import { Decoder } from "./decoder";
-import { Look } from "./look";
-import { View } from "./view";
+import { FlatView } from "./flat";
+import { Headset } from "./headset";
+import { Look, takesText } from "./look";
+import { findings } from "./selftest";
+import { Shot, standAt, type Told } from "./shot";
+import { glassOf, Stage } from "./stage";
+import type { View } from "./view";
 import { STAGES, type Frame, type Unknown, type Words } from "./wire";
 
 const EXAMPLES = [
@@ -35,15 +40,36 @@ const prompt = find<HTMLInputElement>("prompt");
 const mode = find<HTMLSelectElement>("mode");
 const notice = find("notice");
 const timings = find("timings");
+const gentle = matchMedia("(prefers-reduced-motion: reduce)").matches;
+const look = new Look();
+look.listen(picture);
+const shot = new Shot();
 const decoder = new Decoder((failed) => connection.askKey(failed));
-const view = new View(picture, find<HTMLCanvasElement>("glow"), find("stage"), decoder);
-const look = new Look(picture);
+const gl = glassOf(picture);
+const stage = gl && new Stage(picture, gl, find<HTMLCanvasElement>("glow"), find("stage"), decoder, shot, stand);
+const headset = stage && new Headset(stage, shot, gentle);
+const view: View = stage ?? new FlatView(picture, find<HTMLCanvasElement>("glow"), find("stage"), decoder);
+picture.classList.toggle("flat", stage === null);
 const arrivals: number[] = [];
 let state: State = "connecting";
 let people = 1;
 let steering = true;
 
 const connection = new Connection(asked(), { onState, onFrame, onWords });
+
+/** Where the person stands on the flat screen. */
+function stand(now: number) {
+  look.step(now, pads());
+  return standAt(shot.at(now), look.yaw, look.pitch, look.place);
+}
+
+function pads(): (Gamepad | null)[] {
+  return document.hasFocus() ? [...navigator.getGamepads()] : [];
+}
+
+function tell(news: Told): void {
+  if (connection.send({ type: "look", ...news }) && steering) shot.tell(news);
+}
 
 function asked(): Request {
   const address = new URLSearchParams(location.search);
@@ -68,7 +94,19 @@ function onState(next: State): void {
   document.body.dataset.state = next;
   find("state").dataset.state = next;
   find("veil").firstElementChild!.textContent = next === "live" ? "" : `${STATE_WORDS[next]} …`;
+  if (headset) headset.stalled = next !== "live";
+  headset?.say(next === "live" ? "" : `${STATE_WORDS[next]} …`, next === "live" ? 0 : 600);
   showState();
+}
+
+/** Tells what happens in the world's own picture, flat or around. */
+function subtitle(words: string, seconds = 6): void {
+  const line = find("subtitle");
+  line.textContent = words;
+  line.hidden = words === "";
+  headset?.say(words, seconds);
+  clearTimeout(Number(line.dataset.timer));
+  line.dataset.timer = String(setTimeout(() => (line.hidden = true), 1e3 * seconds));
 }
 
 function showState(): void {
@@ -116,6 +154,9 @@ function showTimings(frame: Frame, [decode, draw]: [number, number]): void {
     ...[...rows, trip]
       .filter(([name]) => name)
       .flatMap(([name, value]) => [element("dt", name), element("dd", `${value.toFixed(1)} ms`)]),
+    ...(stage
+      ? [element("dt", "reproject"), element("dd", `${stage.cost.milliseconds.toFixed(1)} ms`)]
+      : []),
     element("dt", "frame"),
     element("dd", String(frame.id)),
     element("dt", "tick"),
@@ -125,7 +166,11 @@ function showTimings(frame: Frame, [decode, draw]: [number, number]): void {
 
 function onWords(words: Words): void {
   if (words.type === "steering") {
+    const before = steering;
     ({ people, steering } = words);
+    if (!steering) shot.ride();
+    else if (!before) tell(look.told);
+    if (steering !== before) subtitle(steering ? "you look around" : "someone else looks around");
     showState();
   } else if (words.type === "world") {
     begin(words);
@@ -136,9 +181,20 @@ function onWords(words: Words): void {
 }
 
 function begin(world: Extract<Words, { type: "world" }>): void {
-  view.begin();
-  look.reset();
-  look.pace = world.pace;
+  const name = `${world.prompt}\n${world.seed}\n${world.mode}`;
+  if (name !== picture.dataset.name) {
+    // Not after a mere reconnect: what was seen holds, and the person stays where the feet are.
+    picture.dataset.name = name;
+    look.reset();
+    look.pace = world.pace;
+    shot.restart(world.pace);
+    headset?.recentre();
+    subtitle(world.prompt);
+    view.begin(true);
+  } else {
+    view.begin(false);
+  }
+  tell(look.told);
   if (document.activeElement !== prompt) prompt.value = world.prompt;
   prompt.dataset.seed = world.seed;
   document.title = `${world.prompt} · Elsewhere`;
@@ -212,8 +268,11 @@ mode.onchange = () => {
   ask(prompt.value, Number.isSafeInteger(seed) ? seed : null);
 };
 toggle("show-timings", (on) => (timings.hidden = !on));
-toggle("show-depth", (on) => (view.showDepth = on));
+toggle("show-depth", (on) => view.showDepth(on));
 toggle("show-smooth", (on) => view.smooth(on));
+toggle("show-check", (on) => void selfTest(on));
+view.smooth(stage !== null);
+find("show-smooth").setAttribute("aria-pressed", String(stage !== null));
 find("examples").append(
   ...EXAMPLES.map((example) => {
     const button = element("button", example);
@@ -228,11 +287,62 @@ find("examples").append(
 document.body.dataset.state = state;
 find("veil").firstElementChild!.textContent = "connecting …";
 
-let lookedAt = performance.now();
 setInterval(() => {
-  const now = performance.now();
-  const message = look.step(Math.min(0.1, (now - lookedAt) / 1e3));
-  lookedAt = now;
-  if (message !== null) connection.send(message);
+  const now = performance.now() / 1e3;
+  if (stage === null) look.step(now, pads());
+  const news = headset?.inside ? headset.news(now) : look.news();
+  if (news !== null) tell(news);
 }, 1e3 / LOOKS_PER_SECOND);
 setInterval(showState, 500);
+
+async function selfTest(on: boolean): Promise<void> {
+  const list = find("check");
+  list.hidden = !on;
+  if (!on) return;
+  list.replaceChildren(element("li", "trying …"));
+  list.replaceChildren(
+    ...(await findings(gl)).map(({ part, good, words }) => {
+      const line = element("li", "");
+      line.className = good;
+      line.append(element("b", part), ` ${words}`);
+      return line;
+    }),
+  );
+}
+
+// Hints only for hands that are there.
+find("touch-hint").hidden = navigator.maxTouchPoints < 2;
+addEventListener("gamepadconnected", () => (find("pad-hint").hidden = false));
+addEventListener("gamepaddisconnected", () => (find("pad-hint").hidden = !pads().some(Boolean)));
+
+if (headset) {
+  const offer = async () => {
+    const possible = await Headset.possible();
+    find("enter").hidden = !possible;
+    find("comfort").hidden = !possible;
+  };
+  void offer();
+  navigator.xr?.addEventListener("devicechange", () => void offer());
+  const go = () => {
+    headset.enter().catch((failure: unknown) => showNotice(`The headset did not open. ${String(failure)}`, [], true));
+  };
+  find("enter").onclick = () => (headset.inside ? headset.leave() : go());
+  headset.onChange = (inside) => {
+    find("enter").textContent = inside ? "Leave VR" : "Enter VR";
+    document.body.classList.toggle("inside", inside);
+    if (!inside) tell(look.told);
+  };
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") headset.leave();
+    if (takesText(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.code === "KeyV" && !find("enter").hidden && !headset.inside) go();
+    if (event.code === "KeyR" && headset.inside) headset.recentre();
+  });
+  const turn = find<HTMLSelectElement>("turn");
+  turn.onchange = () => (headset.smoothTurn = turn.value === "smooth");
+  const stance = find<HTMLSelectElement>("stance");
+  stance.onchange = () => {
+    headset.seated = stance.value === "seated";
+    headset.recentre();
+  };
+}

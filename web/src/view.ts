@@ -1,75 +1,69 @@
-// Draws frames: crisp, whole device pixels, in the order they were made. It does not know where they come from.
+// What every way of showing frames has in common: order, decoding, and the light that a picture throws on the wall.
 
 import type { Bitmap, Decoder } from "./decoder";
 import type { Frame } from "./wire";
 
-export class View {
-  showDepth = false;
-  private readonly pen: CanvasRenderingContext2D;
-  private readonly glow: CanvasRenderingContext2D;
+/** A place where frames are shown. */
+export interface View {
+  /** Frames are counted anew, those still being decoded are not drawn. In another world, what was seen is gone. */
+  begin(another: boolean): void;
+  /** Decodes and draws; gives the milliseconds of both, or null for a frame that came too late. */
+  draw(frame: Frame): Promise<[number, number] | null>;
+  showDepth(on: boolean): void;
+  /** Interpolated, or sharp squares. */
+  smooth(on: boolean): void;
+}
+
+/** Decodes frames and lets through those that are newer than the last, each once. */
+export class Intake {
   private drawn = -1;
   private epoch = 0;
 
-  constructor(
-    private readonly canvas: HTMLCanvasElement,
-    glow: HTMLCanvasElement,
-    private readonly room: HTMLElement,
-    private readonly decoder: Decoder,
-  ) {
-    this.pen = canvas.getContext("2d", { alpha: false })!;
-    this.glow = glow.getContext("2d", { alpha: false })!;
-    new ResizeObserver(() => this.fit()).observe(room);
-    this.fit();
-  }
+  constructor(private readonly decoder: Decoder) {}
 
-  /** Another world begins: what is still being decoded belongs to the last and is not drawn. */
   begin(): void {
     this.epoch += 1;
     this.drawn = -1;
     this.decoder.reset();
   }
 
-  /** Decodes and draws; gives the milliseconds of both, or null for a frame that came too late. */
-  async draw(frame: Frame): Promise<[number, number] | null> {
+  async take(frame: Frame, paint: (bitmap: Bitmap) => void): Promise<[number, number] | null> {
     const epoch = this.epoch;
     const start = performance.now();
     const bitmap = await this.decoder.decode(frame);
     if (bitmap === null) return null;
     const decoded = performance.now();
-    const late = epoch !== this.epoch || frame.id <= this.drawn;
-    if (!late) {
+    try {
+      if (epoch !== this.epoch || frame.id <= this.drawn) return null;
+      const columns = frame.hasDepth ? 2 * frame.width : frame.width;
+      const [width, height] =
+        bitmap instanceof ImageBitmap ? [bitmap.width, bitmap.height] : [bitmap.displayWidth, bitmap.displayHeight];
+      if (width < columns || height < frame.height) throw new Error("a picture smaller than its frame says");
       this.drawn = frame.id;
-      this.paint(frame, bitmap);
+      paint(bitmap);
+      return [decoded - start, performance.now() - decoded];
+    } finally {
+      bitmap.close();
     }
-    bitmap.close();
-    return late ? null : [decoded - start, performance.now() - decoded];
+  }
+}
+
+/** The picture's own light, on a small canvas that the page blurs. */
+export class Glow {
+  private readonly pen: CanvasRenderingContext2D;
+
+  constructor(private readonly canvas: HTMLCanvasElement) {
+    this.pen = canvas.getContext("2d", { alpha: false })!;
   }
 
-  /** Sharp squares, or interpolated. */
-  smooth(on: boolean): void {
-    this.canvas.classList.toggle("smooth", on);
-  }
-
-  private paint(frame: Frame, bitmap: Bitmap): void {
-    const { width, height } = frame;
-    if (this.canvas.width !== width || this.canvas.height !== height) {
-      this.canvas.width = width;
-      this.canvas.height = height;
-      this.fit();
-    }
-    const left = this.showDepth && frame.hasDepth ? width : 0;
-    this.pen.drawImage(bitmap, left, 0, width, height, 0, 0, width, height);
-    this.glow.drawImage(this.canvas, 0, 0, 16, 16);
-    this.canvas.dataset.frame = String(frame.id);
-    this.canvas.dataset.world = frame.world;
-  }
-
-  private fit(): void {
-    const ratio = devicePixelRatio || 1;
+  shine(frame: Frame, bitmap: Bitmap): void {
     const { width, height } = this.canvas;
-    const most = Math.min((this.room.clientWidth * ratio) / width, (this.room.clientHeight * ratio) / height);
-    const scale = most >= 1 ? Math.floor(most) : most;
-    this.canvas.style.width = `${(width * scale) / ratio}px`;
-    this.canvas.style.height = `${(height * scale) / ratio}px`;
+    this.pen.drawImage(bitmap, 0, 0, frame.width, frame.height, 0, 0, width, height);
   }
+}
+
+/** Says on the canvas which frame it shows. */
+export function label(canvas: HTMLCanvasElement, frame: Frame): void {
+  canvas.dataset.frame = String(frame.id);
+  canvas.dataset.world = frame.world;
 }

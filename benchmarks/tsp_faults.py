@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="changes of each set and seed")
     parser.add_argument("--others", type=int, help="changes of the second and third set (default: as many)")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", action="append", choices=SETS, help="only this set; repeatable")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     cases = [(compile_tsp(graph), inputs) for graph, inputs in (make() for make in networks.CASES.values())]
@@ -43,13 +44,16 @@ def main() -> None:
     found: dict[str, Any] = {"programs": list(networks.CASES)}
     missed = 0
     for name, kinds in SETS.items():
+        if arguments.set and name not in arguments.set:
+            continue
         found[name] = {}
+        usable = [(c, r) for c, r in zip(cases, runs, strict=True) if any(has(c[0].program, k) for k in kinds)]
         for seed in range(arguments.seeds):
             count = arguments.count if kinds is SINGLE or arguments.others is None else arguments.others
             tally, by_kind, rules = Counter[str](), Counter[str](), Counter[str]()
             for number in range(count):
                 random = np.random.Generator(np.random.Philox([seed, number]))
-                (made, inputs), wanted = cases[number % len(cases)], runs[number % len(cases)]
+                (made, inputs), wanted = usable[number % len(usable)]
                 able = [k for k in kinds if has(made.program, k)]
                 kind = able[int(random.integers(len(able)))]
                 broken = changed(made.program, kind, random)

@@ -21,8 +21,10 @@ IPD, DEPTH, STEP = 0.064, 2.0, 0.10
 EYE = 256  # pixels of each eye's side: the browser draws with the processor
 FOCAL = EYE / 2 / math.tan(math.pi / 4)
 
-# What is drawn stays readable after the browser has shown it.
+# What is drawn stays readable after the browser has shown it. Frames come as JPEG, whose depth is known to a level:
+# the reprojection is judged here, not what a video codec does to depth.
 KEEP_PIXELS = """
+delete window.VideoDecoder;
 const original = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, options) {
     return original.call(this, kind, { ...options, preserveDrawingBuffer: true });

@@ -83,7 +83,10 @@ export class Decoder {
     this.reset();
     this.config = config;
     this.video = new VideoDecoder({ output: (picture) => this.decoded(picture), error: () => this.fail() });
-    this.video.configure({ codec: config, optimizeForLatency: true });
+    // The server's H.264 uses all levels, as JPEG does; Chromium takes it for 16 to 235 unless told, and depth with it.
+    const colorSpace = { fullRange: true, matrix: "smpte170m", primaries: "bt709", transfer: "bt709" } as const;
+    const told = config.startsWith("avc1") ? { colorSpace } : {};
+    this.video.configure({ codec: config, optimizeForLatency: true, ...told });
   }
 
   private decoded(picture: VideoFrame): void {

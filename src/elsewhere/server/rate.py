@@ -18,7 +18,7 @@ SETTLE_SECONDS = 0.5
 """After a fall, what was sent before still arrives late."""
 SHARE = 0.85
 """Of the measured rate, how much is asked for: the rest drains the queue."""
-PATIENCE_LEAST, PATIENCE_MOST = 1.0, 16.0
+PATIENCE_LEAST, PATIENCE_MOST = 1.0, 8.0
 PROBE_SECONDS = 3.0
 """A rise that is followed by a fall within this time was too early; the next waits twice as long."""
 MEASURED_SECONDS = 0.5

@@ -51,10 +51,10 @@ class Studio:
             running = self._running[stream] = _Running(made, (width, height))
         key = key and running.since_key >= KEY_GAP_SECONDS * self._fps
         picture = running.encoder.encode(frame, key=key)
-        made = time.monotonic()
+        done = time.monotonic()
         if frame.begun:
             # From the moment the frame was ready, so that waiting for the interpreter is counted and stages add up.
-            elapsed = 1e3 * (made - frame.begun) - sum(frame.timings.values())
+            elapsed = 1e3 * (done - frame.begun) - sum(frame.timings.values())
             picture = replace(picture, milliseconds=max(elapsed, 0.0))
         running.since_key = 0 if picture.key else running.since_key + 1
-        return Parcel(frame.frame_id, pack_frame(frame, picture), picture.key, made)
+        return Parcel(frame.frame_id, pack_frame(frame, picture), picture.key, done)

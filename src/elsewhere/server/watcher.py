@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from elsewhere.server.codecs import RUNGS
 from elsewhere.server.rate import Estimator
-from elsewhere.server.schema import TIMINGS, Head, Heads, Words
+from elsewhere.server.schema import TIMINGS, Head, Heads, People, Words
 from elsewhere.server.wire import read_timings, stamp_packet, write_words
 
 WINDOW = 3
@@ -68,6 +68,7 @@ class Watcher:
         self._fps = fps
         self._words: deque[str] = deque()
         self._heads: Heads | None = None
+        self._people: People | None = None
         self._waiting: deque[tuple[Parcel, float]] = deque()
         self._lost = True
         self._on_the_way: deque[tuple[int, float, tuple[float, ...]]] = deque()
@@ -126,6 +127,11 @@ class Watcher:
         self._heads = Heads(heads.clock, tuple(latest.values()))
         self._ready.set()
 
+    def show_people(self, people: People) -> None:
+        """Who is here; the latest wins, so that coming and going cannot push other words out."""
+        self._people = people
+        self._ready.set()
+
     def offer(self, stream: Stream, parcel: Parcel, now: float) -> None:
         """A new frame of `stream`. What waits is kept in order, or dropped where that would queue."""
         if stream == self.target != self.stream and parcel.key:
@@ -171,7 +177,7 @@ class Watcher:
         self._waiting.clear()
         self._lost = True
         self._on_the_way.clear()
-        self._heads = self.head = None
+        self._heads = self._people = self.head = None
         self.head_moved = False
         self.estimator.forget()
         self._update()
@@ -189,6 +195,9 @@ class Watcher:
         item: str | bytes | None = None
         if self._words:
             item = self._words.popleft()
+        elif self._people is not None:
+            item = write_words(self._people)
+            self._people = None
         elif self._heads is not None:
             item = write_words(self._heads)
             self._heads = None
@@ -205,7 +214,7 @@ class Watcher:
         self.estimator.skipped(now)
 
     def _update(self) -> None:
-        if self._words or self._heads or (self._waiting and len(self._on_the_way) < self.window):
+        if self._words or self._people or self._heads or (self._waiting and len(self._on_the_way) < self.window):
             self._ready.set()
         else:
             self._ready.clear()

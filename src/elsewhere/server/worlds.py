@@ -92,6 +92,7 @@ class LiveWorld:
         self._loop = loop
         self.late = self.frames = 0
         self.quality: Rung | None = None
+        self._people_changed = False
         self._controls = ControlTrack()
         self._demand: dict[Stream, bool] = {}
         self._bars, self._made = bars, made
@@ -134,9 +135,8 @@ class LiveWorld:
         self._controls.put(controls, tick)
 
     def introduce(self) -> None:
-        """Tells everyone who is here."""
-        for watcher in self.watchers:
-            watcher.say(list_people(watcher, self.watchers, self.host))
+        """Tells everyone who is here, with the next frame: once, however many come and go meanwhile."""
+        self._people_changed = True
 
     def plan(self) -> None:
         """Tells the world's thread what to encode for those who watch now."""
@@ -203,6 +203,10 @@ class LiveWorld:
         self.frames += 1
         now = time.monotonic()
         show_heads(self.watchers, 1e3 * now)
+        if self._people_changed:
+            self._people_changed = False
+            for watcher in self.watchers:
+                watcher.show_people(list_people(watcher, self.watchers, self.host))
         for watcher in self.watchers:
             for stream, parcel in parcels:
                 watcher.offer(stream, parcel, now)

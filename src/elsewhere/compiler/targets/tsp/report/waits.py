@@ -257,7 +257,8 @@ def _streams(program: Program) -> Limit:
                     free[:, number] &= ~busy
         made = np.ones(len(entries), bool)
         for width in np.unique(legs.group[mine]).tolist():
-            grouped = free[:, : free.shape[1] // width * width].reshape(len(entries), -1, width).all(axis=2).any(axis=1)
+            groups = free[:, : free.shape[1] // width * width].reshape(len(entries), -1, width)
+            grouped: NDArray[np.bool_] = np.any(np.all(groups, axis=2), axis=1)
             chosen = legs.group[mine] == width
             made[chosen] = ~grouped[chosen]
         return made

@@ -10,6 +10,10 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 DAYS = 90
 RENEW_DAYS = 7
@@ -90,7 +94,7 @@ def _make(path: Path, key_path: Path, hosts: tuple[str, ...], now: datetime.date
     path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
 
-def _general_name(host: str) -> object:
+def _general_name(host: str) -> x509.GeneralName:
     from cryptography import x509
 
     try:

@@ -38,7 +38,7 @@ def test_generate_writes_a_film_a_sheet_and_a_report(tmp_path: Path) -> None:
     assert report["files"] == [str(film), str(sheet)]
     assert (report["frames"], report["width"], report["mode"], report["seed"]) == (6, 64, "calculated", 0)
     assert [entry["word"] for entry in report["unknown"]] == ["gribble"]
-    assert set(report["milliseconds"]) == {"simulate", "guide", "network"}
+    assert set(report["milliseconds"]) == {"simulate", "guide", "hold", "network"}
     assert Image.open(sheet).size == (3 * 68 + 4, 2 * 68 + 4)
     assert "'gribble' is not known" in result.stderr
 
@@ -101,13 +101,23 @@ def test_a_seed_that_is_no_number_is_a_mistake() -> None:
 def test_ctrl_c_leaves_nothing_broken(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     command = [sys.executable, "-m", "elsewhere.cli", "generate", DUCK, "-o", str(film), "--mode", "calculated"]
-    process = subprocess.Popen([*command, "--seconds", "3000"], stderr=subprocess.PIPE, text=True, env=environment())
+    # A shell's background jobs, and so what they start, ignore Ctrl-C unless told otherwise.
+    process = subprocess.Popen(
+        [*command, "--seconds", "3000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".film.mp4.*.part")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
     assert "Nothing was written" in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []

@@ -49,8 +49,8 @@ def generate(
         count = frame_count(seconds, fps)
         parsed = read_prompt(prompt, seed, camera)
     warn_unknown(tuple(parsed.unknown))
-    with interruptible("Stopped. Nothing was written."):
-        report = _film(parsed, options, count, output, sheet, quiet=json_)
+    with interruptible("Stopped. Nothing was written.") as check:
+        report = _film(parsed, options, count, output, sheet, check, quiet=json_)
     report["seconds_in_all"] = round(time.perf_counter() - start, 2)
     if json_:
         print_json(report)
@@ -61,7 +61,14 @@ def generate(
 
 
 def _film(
-    parsed: Parsed, options: Options, count: int, output: Path, sheet: Path | None, *, quiet: bool
+    parsed: Parsed,
+    options: Options,
+    count: int,
+    output: Path,
+    sheet: Path | None,
+    check: Callable[[], None],
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     from elsewhere.live.film import film_frames
     from elsewhere.live.sheet import contact_sheet, spread
@@ -76,6 +83,7 @@ def _film(
         Writer(output, fps=options.fps) as writer,
     ):
         for frame in film_frames(parsed.scene, options, count):
+            check()
             writer.add(frame.rgb)
             advance(frame)
             timings.append(frame.timings)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -25,13 +28,41 @@ def user_errors(kinds: tuple[type[Exception], ...] = (ValueError, OSError)) -> I
 
 
 @contextmanager
-def interruptible(message: str) -> Iterator[None]:
-    """Ctrl-C ends the verb with `message` instead of a traceback."""
+def interruptible(message: str) -> Iterator[Callable[[], None]]:
+    """Ctrl-C ends the verb with `message` instead of a traceback.
+
+    So does an error that comes after it: libraries turn an interruption in the middle of them into errors of their own.
+    Others swallow it (what is raised in a callback from native code is lost); a loop that may take long therefore calls
+    what this gives, which raises KeyboardInterrupt once Ctrl-C has come.
+    """
+    asked = False
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    # Elsewhere than in the main thread, or where Ctrl-C means something else already, it stays as it is.
+    own = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if own:
+        signal.signal(signal.SIGINT, ask)
     try:
-        yield
-    except KeyboardInterrupt:
+        yield check
+    except (KeyboardInterrupt, Exception) as error:
+        if not (asked or isinstance(error, KeyboardInterrupt)):
+            raise
         typer.echo(f"\n{message}", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if own:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def complain(message: str) -> None:

@@ -216,7 +216,12 @@ def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(elsewhere.__file__).parents[1]), VARIABLE: str(tmp_path / "c")}
     command = [sys.executable, "-m", "elsewhere.cli", "compile", "world-step", "--size", "512", "-o"]
     process = subprocess.Popen(
-        [*command, str(tmp_path / "step.ew")], stderr=subprocess.PIPE, text=True, env=environment
+        [*command, str(tmp_path / "step.ew")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell's background jobs, and so what they start, ignore Ctrl-C unless told otherwise.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     )
     time.sleep(2.5)
     process.send_signal(signal.SIGINT)

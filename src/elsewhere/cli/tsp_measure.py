@@ -74,7 +74,8 @@ def validate(
         typer.echo(f"N={tooth.columns:5d} {tooth.utilisation:6.1%} of {tooth.bound:6.1%} that tiles leave")
     for wrong in made.misplaced:
         typer.echo(f"MISS {wrong}")
-    typer.echo(f"median deviation {made.median:.1%}")
+    if made.results:
+        typer.echo(f"median deviation {made.median:.1%}")
 
 
 def realtime(

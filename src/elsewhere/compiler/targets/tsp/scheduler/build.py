@@ -26,7 +26,7 @@ from elsewhere.compiler.targets.tsp.program import (
 )
 from elsewhere.compiler.targets.tsp.scheduler import pieces
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
-from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError, SelfConflict, Wire
+from elsewhere.compiler.targets.tsp.scheduler.flow import MemoryFullError, ScheduleError, SelfConflict, Wire
 from elsewhere.compiler.targets.tsp.scheduler.indexed import copy_to_table, gather_rows, table
 from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, SCATTERED, materialise
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved
@@ -560,10 +560,21 @@ class Finish:
 
 
 def schedule(graph: Graph, machine: TspMachine = GROQCHIP1) -> Program:
-    """The program of a prepared graph. Raises UnsupportedNode and ScheduleError."""
-    build = Build(graph, machine)
-    try:
-        build.run()
-    except SelfConflict as error:
-        raise ScheduleError(f"a flow meets itself: {error}") from error
-    return build.program()
+    """The program of a prepared graph. Raises UnsupportedNode and ScheduleError.
+
+    Where banks of one use are full while others are empty, rows are spread evenly; then weights lie in one hemisphere.
+    """
+    full: MemoryFullError | None = None
+    for zoned, twice in ((True, True), (False, True), (False, False)):
+        build = Build(graph, machine)
+        build.context.storage.zoned &= zoned
+        build.twice &= twice
+        try:
+            build.run()
+            return build.program()
+        except SelfConflict as error:
+            raise ScheduleError(f"a flow meets itself: {error}") from error
+        except MemoryFullError as error:
+            full = error
+    assert full is not None
+    raise full

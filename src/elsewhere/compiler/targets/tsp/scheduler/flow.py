@@ -33,6 +33,10 @@ class ScheduleError(ValueError):
     """What cannot be placed on the machine."""
 
 
+class MemoryFullError(ScheduleError):
+    """Rows that find no room in their bank."""
+
+
 @dataclass(slots=True)
 class Choice:
     """One of several sets of calendars, all free for `length` cycles from `offset`."""

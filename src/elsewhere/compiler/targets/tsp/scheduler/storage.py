@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from elsewhere.compiler.targets.tsp.machine import TspMachine
 from elsewhere.compiler.targets.tsp.program import WIDTH
-from elsewhere.compiler.targets.tsp.scheduler.flow import ScheduleError
+from elsewhere.compiler.targets.tsp.scheduler.flow import MemoryFullError
 
 Array = NDArray[Any]
 
@@ -385,7 +385,7 @@ class Storage:
         room = self.machine.bank_rows
         if worst > room:
             total = len(self.load.ravel()) * room
-            raise ScheduleError(
+            raise MemoryFullError(
                 f"the model does not fit one {self.machine.name}: a bank needs {worst} rows of {room} "
                 f"(its largest live set is {worst_live}); in all {used} rows of {total} are needed, "
                 f"which {max(2, -(-used // total), -(-worst // room))} chips would hold"

@@ -298,8 +298,8 @@ def contest(network: str, arguments: argparse.Namespace, have_bf16: bool) -> dic
 def scaling() -> float:
     """How many times one core's vector instructions two cores do at once, just now.
 
-    On a virtual machine both may be threads of one real core for minutes: about 1.1 then. A round during which
-    that was so is measured again.
+    On a virtual machine both may be threads of one real core. A round during which they do too little is
+    measured again.
     """
     cores = min(2, len(os.sched_getaffinity(0)))
     instruction = peak.best_instructions()[0]

@@ -5,7 +5,7 @@ Everything is drawn from a machine's description and a program's instructions; n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -323,7 +323,9 @@ def _short(row: np.void) -> str:
     return FUNCTIONS[int(row["a"][0])] if row["op"] == Op.ALU else NAMES.get(Op(int(row["op"])), "")
 
 
-def _bands(d: Drawing, m: TspMachine, lowest: int, highest: int, y, left: float, right: float) -> None:  # type: ignore[no-untyped-def]
+def _bands(
+    d: Drawing, m: TspMachine, lowest: int, highest: int, y: Callable[[int], float], left: float, right: float
+) -> None:
     """Units by their places, as bands with names."""
     spans = [("MEM west", -m.memory_hops, -1), ("VXM", 0, 0), ("MEM east", 1, m.memory_hops)]
     for sign, side in ((-1, "west"), (1, "east")):
@@ -337,7 +339,7 @@ def _bands(d: Drawing, m: TspMachine, lowest: int, highest: int, y, left: float,
         d.text(left - 10, (y(a) + y(b)) / 2 + 4, name, at="end", size=12)
 
 
-def _cycles(d: Drawing, first: int, last: int, x, y: float) -> None:  # type: ignore[no-untyped-def]
+def _cycles(d: Drawing, first: int, last: int, x: Callable[[int], float], y: float) -> None:
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500) if (last - first) / s <= 16)
     for cycle in range(-(-first // step) * step, last + 1, step):
         d.line(x(cycle), y - 14, x(cycle), y - 9, SOFT)

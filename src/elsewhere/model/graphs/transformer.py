@@ -20,6 +20,7 @@ S slots, L text tokens, P planes, H W pixels, B blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,11 +110,11 @@ class Tables:
     config: TransformerConfig
     weights: Weights
 
-    def modulation(self, levels: tuple[float, float], steps: tuple[float, float]) -> NDArray[np.float32]:
+    def modulation(self, levels: Sequence[float], steps: Sequence[float]) -> NDArray[np.float32]:
         """(B, T, 9, D): 1 + scale, shift and 1 + gate of space, time and feed, for each frame's level and step."""
         told = np.concatenate([_embed(np.array(levels)), _embed(np.array(steps))], axis=-1)
         inner = _silu(self._linear("level_in.0", told))
-        shared = self._linear("modulation", _silu(self._linear("level_in.2", inner))).reshape(FRAMES, 9, -1)
+        shared = self._linear("modulation", _silu(self._linear("level_in.2", inner))).reshape(len(levels), 9, -1)
         blocks = np.stack([self.weights[f"blocks.{i}.modulation"] for i in range(self.config.layers)])
         every = shared[None] + blocks[:, None].astype(np.float64)
         every[:, :, 0:3] += 1.0
@@ -133,7 +134,7 @@ class Tables:
             values.append(value)
         return np.stack(keys).astype(np.float32), np.stack(values).astype(np.float32)
 
-    def time_turns(self, positions: tuple[float, float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def time_turns(self, positions: Sequence[float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cosines and sines (T, E/2) that rotate at `positions` in frames of 1/24 s."""
         pairs = self.config.width // self.config.heads // 2
         return _turns(np.array(positions), pairs, TIME_BASE)
@@ -197,12 +198,16 @@ def step_graph(config: TransformerConfig, weights: Weights, height: int, width: 
     (an i32: where the past frame is kept) and visible (T, S). States: keys and values (N, K, S, E) of each temporal
     block. Output: clean (N, C), the new frame's latents.
     """
-    return _Step(config, weights, height // PATCH, width // PATCH).build()
+    return Step(config, weights, height // PATCH, width // PATCH).build()
 
 
-class _Step:
-    def __init__(self, config: TransformerConfig, weights: Weights, rows: int, columns: int) -> None:
-        self.config, self.rows, self.columns = config, rows, columns
+class Step:
+    """The graph of one evaluation, layer by layer. `frames` is T."""
+
+    def __init__(
+        self, config: TransformerConfig, weights: Weights, rows: int, columns: int, frames: int = FRAMES
+    ) -> None:
+        self.config, self.rows, self.columns, self.frames = config, rows, columns, frames
         self.b = Builder()
         self.layers = Layers(self.b, weights)
         self.tokens, self.heads, self.head_width = rows * columns, config.heads, config.width // config.heads
@@ -253,8 +258,8 @@ class _Step:
         frames = b.shape(x)[0]
         part = b.slice(
             self.modulation,
-            (block, FRAMES - frames, 3 * kind + layer, 0),
-            (block + 1, FRAMES, 3 * kind + layer + 1, self.config.width),
+            (block, self.frames - frames, 3 * kind + layer, 0),
+            (block + 1, self.frames, 3 * kind + layer + 1, self.config.width),
         )
         return b.broadcast(b.reshape(part, (frames, 1, self.config.width)), b.shape(x))
 
@@ -294,12 +299,16 @@ class _Step:
         b.place = f"{name}.space"
         queries, keys = self.rotated(queries, self.plane), self.rotated(keys, self.plane)
         queries, keys, values = (b.transpose(y, (0, 2, 1, 3)) for y in (queries, keys, values))
-        text = (FRAMES, self.heads, self.config.text_length, self.head_width)
-        text_keys, text_values = (b.broadcast(b.narrow(t, 0, block, block + 1), text) for t in self.text)
+        text_keys, text_values = (self.words(block, told) for told in self.text)
         keys, values = b.concatenate([keys, text_keys], 2), b.concatenate([values, text_values], 2)
         seen = b.transpose(forms.attention(b, queries, keys, values), (0, 2, 1, 3))
         out = self.layers.linear(f"{name}.space_out", b.reshape(seen, b.shape(x)))
         return self.left(block, SPACE, x, out)
+
+    def words(self, block: int, told: int) -> int:
+        """The text's keys or values for one block: (T, K, L, E)."""
+        shape = (self.frames, self.heads, self.config.text_length, self.head_width)
+        return self.b.broadcast(self.b.narrow(told, 0, block, block + 1), shape)
 
     def time(self, block: int, x: int, last: bool) -> int:
         """Attention of each place over time. Behind the last of these nobody reads the past frame any more."""

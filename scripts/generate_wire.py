@@ -99,6 +99,8 @@ def _type(hint: Any) -> str:
         if arguments[-1] is Ellipsis:
             return f"{_type(arguments[0])}[]"
         return f"[{', '.join(map(_type, arguments))}]"
+    if get_origin(hint) is dict:
+        return f"Record<{', '.join(map(_type, arguments))}>"
     if isinstance(hint, UnionType):
         return " | ".join(map(_type, arguments))
     assert is_dataclass(hint), hint

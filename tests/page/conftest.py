@@ -51,8 +51,8 @@ Serving = Callable[..., AbstractContextManager[str]]
 
 
 @contextmanager
-def serving(prompt: str, *, port: int = 0) -> Iterator[str]:
-    """`elsewhere serve` in a process of its own; gives its address."""
+def serving(prompt: str, *, port: int = 0, processes: list[int] | None = None) -> Iterator[str]:
+    """`elsewhere serve` in a process of its own, whose id goes into `processes`; gives its address."""
     command = [
         sys.executable,
         "-m",
@@ -70,6 +70,8 @@ def serving(prompt: str, *, port: int = 0) -> Iterator[str]:
     process = subprocess.Popen(
         [*command, "--port", str(port), "--json"], stdout=subprocess.PIPE, text=True, env=environment
     )
+    if processes is not None:
+        processes.append(process.pid)
     try:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")

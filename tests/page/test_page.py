@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -67,6 +70,13 @@ def pixels(page: Page) -> np.ndarray:
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).mean())
+
+
+def worker_of(server: int) -> int:
+    """The process that makes the frames of the server with this process id."""
+    children = Path(f"/proc/{server}/task").glob("*/children")
+    found = [int(child) for path in children for child in path.read_text().split()]
+    return next(c for c in found if b"elsewhere.server.worker" in Path(f"/proc/{c}/cmdline").read_bytes())
 
 
 def wait_for_frames(page: Page, count: int) -> None:
@@ -210,6 +220,24 @@ def test_everything_has_a_name(page: Page) -> None:
     )
     assert nameless == []
     assert attribute(page, "html", "lang") == "en"
+
+
+def test_a_killed_worker_is_told_and_the_person_is_back_in_the_same_world(
+    browser: Browser, serve_world: Callable[..., AbstractContextManager[str]]
+) -> None:
+    page = browser.new_page()
+    processes: list[int] = []
+    with serve_world(CALM, processes=processes) as address:
+        page.goto(address)
+        wait_until(lambda: frame_number(page) >= 12)
+        world, frame = attribute(page, "#picture", "data-world"), frame_number(page)
+        os.kill(worker_of(processes[0]), signal.SIGKILL)
+        wait_until(lambda: attribute(page, "#state", "data-state") == "restarting", 10)
+        assert "was killed" in page.inner_text("#subtitle")
+        wait_until(lambda: attribute(page, "#state", "data-state") == "live")
+        wait_until(lambda: frame_number(page) > frame + 2)
+        assert attribute(page, "#picture", "data-world") == world
+    page.close()
 
 
 def test_a_lost_server_is_seen_and_found_again(

@@ -4,7 +4,7 @@ import { Clock } from "./clock";
 import { decodable } from "./decoder";
 import { PROTOCOL, readFrame, type Frame, type Words } from "./wire";
 
-export type State = "connecting" | "building" | "live" | "stalled" | "lost";
+export type State = "connecting" | "building" | "live" | "stalled" | "restarting" | "lost";
 
 export interface Request {
   prompt: string | null;
@@ -21,6 +21,7 @@ interface Listener {
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 3000;
 const STALL = 1000;
+const WORLD_WAIT = 2000;
 
 export class Connection {
   /** The server's clock. */
@@ -101,12 +102,22 @@ export class Connection {
     if (typeof data === "string") {
       const words = JSON.parse(data) as Words;
       if (words.type === "clock") this.clock.heard(words.client, words.server, performance.now());
-      else this.listener.onWords(words);
+      else {
+        if (words.type === "news" && words.what !== "event") this.become("restarting");
+        if (words.type === "error" && words.code === "world") this.askAgain();
+        this.listener.onWords(words);
+      }
       return;
     }
     this.lastFrame = performance.now();
     this.become("live");
     this.listener.onFrame(readFrame(data));
+  }
+
+  /** A world that came to its end is asked for again: the server opens it anew. */
+  private askAgain(): void {
+    this.become("restarting");
+    setTimeout(() => this.join(this.request), WORLD_WAIT);
   }
 
   private closed(): void {

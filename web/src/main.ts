@@ -28,6 +28,7 @@ const STATE_WORDS: Record<State, string> = {
   building: "building the world",
   live: "live",
   stalled: "waiting for frames",
+  restarting: "the world is being brought back",
   lost: "reconnecting",
 };
 
@@ -174,6 +175,8 @@ function onWords(words: Words): void {
     showState();
   } else if (words.type === "world") {
     begin(words);
+  } else if (words.type === "news") {
+    subtitle(words.message);
   } else if (words.type === "error") {
     showNotice(words.message, words.unknown ?? [], true);
     if (words.code !== "message" && words.code !== "world") revive();

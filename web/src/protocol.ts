@@ -169,6 +169,13 @@ export interface Remove {
   person: number;
 }
 
+/** Lets something happen in the world: rain {amount}, wind {speed, heading}, splash {x, z} or push {body, x, y, z}. Everyone is told; who only watches may not. */
+export interface Happen {
+  type: "happen";
+  action: string;
+  arguments: Record<string, number | string>;
+}
+
 export type Message =
   | Join
   | Look
@@ -177,7 +184,8 @@ export type Message =
   | AskClock
   | Pose
   | Block
-  | Remove;
+  | Remove
+  | Happen;
 
 /** A world was entered. `you` is this client's number among the people. */
 export interface Welcome {
@@ -244,6 +252,13 @@ export interface Heads {
   heads: Head[];
 }
 
+/** What happened to this world, for a subtitle; `what` is one of restarting, replaying, event. */
+export interface News {
+  type: "news";
+  what: string;
+  message: string;
+}
+
 export type Words =
   | Welcome
   | Steering
@@ -251,4 +266,5 @@ export type Words =
   | TellClock
   | Quality
   | People
-  | Heads;
+  | Heads
+  | News;

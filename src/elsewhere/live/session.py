@@ -11,6 +11,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -106,11 +107,31 @@ class Session:
         self._ahead: Future[Sketch] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="sketch")
 
-    def apply(self, event: Event) -> None:
-        """Lets `event` happen at the world's next tick; a frame that is already calculated does not show it yet."""
+    def apply(self, event: Event) -> Event:
+        """Lets `event` happen at its tick, or at the world's next one if that has passed; with the tick at which it
+        does, for a log. A frame that is already calculated does not show it yet. ValueError for what cannot happen."""
         if self._ahead is not None:
             self._ahead.result()
+        event = replace(event, tick=max(event.tick, self.world.tick))
         self.world.apply(event)
+        return event
+
+    def resume(
+        self, number: int, events: tuple[Event, ...] = (), progress: Callable[[float], None] = lambda share: None
+    ) -> None:
+        """Goes on at frame `number`, as if those before had been shown and `events` had happened. Before the first
+        frame only.
+
+        The state is the same to the bit; a network that remembers its past frames begins anew. `progress` is told the
+        share that is done, about once in a second of the world's time.
+        """
+        for event in events:
+            self.world.apply(event)
+        for index in range(number):
+            self._camera(self._advance(index), Controls())  # the dolly follows frame by frame
+            if index % self.options.fps == self.options.fps - 1:
+                progress((index + 1) / number)
+        self._index = number
 
     @property
     def adjustable(self) -> bool:

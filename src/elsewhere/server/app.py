@@ -27,7 +27,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 import elsewhere
 from elsewhere.live.frame import Controls
 from elsewhere.live.options import Options
-from elsewhere.server.codecs import RUNGS, choose_codec, encode_jpeg
+from elsewhere.scene.description import Event
+from elsewhere.server.codecs import RUNGS, choose_codec
 from elsewhere.server.gate import LOCAL_HOSTS, Bucket, Tokens, host_name, may_enter
 from elsewhere.server.latency import Latency
 from elsewhere.server.metrics import CONTENT_TYPE, Metric, write_metrics
@@ -40,6 +41,7 @@ from elsewhere.server.schema import (
     AskClock,
     Block,
     Failure,
+    Happen,
     Join,
     Key,
     Look,
@@ -55,9 +57,20 @@ from elsewhere.server.schema import (
 from elsewhere.server.schema import (
     Message as ClientMessage,
 )
+from elsewhere.server.supervisor import Patience, Supervisor
 from elsewhere.server.watcher import Watcher
 from elsewhere.server.wire import read_message
-from elsewhere.server.worlds import Blueprint, FullError, LiveWorld, MisunderstoodError, Opened, Worlds
+from elsewhere.server.worlds import (
+    Blueprint,
+    FullError,
+    Hear,
+    LiveWorld,
+    Maker,
+    MisunderstoodError,
+    Opened,
+    ThreadEngine,
+    Worlds,
+)
 
 BAD_POLICY, BAD_DATA, TRY_LATER = 1008, 1003, 1013
 OTHER_VERSION = 4002
@@ -89,7 +102,7 @@ class Limits:
 class House:
     """What the routes share: the worlds, the people, the rules."""
 
-    def __init__(self, first: Blueprint, reader: Reader, limits: Limits, local_only: bool, bars: bool) -> None:
+    def __init__(self, first: Blueprint, reader: Reader, make: Maker, limits: Limits, local_only: bool) -> None:
         self.first = first
         self.limits = limits
         self.local_only = local_only
@@ -97,7 +110,7 @@ class House:
         self.latency = Latency()
         self.refused = 0
         self.metrics_for_all = False
-        self.worlds = Worlds(most=limits.worlds, linger=limits.linger_seconds, bars=bars, made=self.latency.made)
+        self.worlds = Worlds(make, most=limits.worlds, linger=limits.linger_seconds, made=self.latency.made)
         self.worlds.keep(first)
         self.addresses: Counter[str] = Counter()
         self._reader = reader
@@ -139,6 +152,7 @@ class Visit:
         self._steering: bool | None = None
         self._messages = Bucket(house.limits.messages_per_second, 2 * house.limits.messages_per_second)
         self._joins = Bucket(house.limits.joins_per_second, house.limits.joins_at_once)
+        self._happenings = Bucket(house.limits.joins_per_second, house.limits.joins_at_once)
         self._bad = 0
         self._quality_at = now
 
@@ -192,8 +206,7 @@ class Visit:
                 self._note(message)
                 watcher.acknowledge(message.frame, now)
             case AskClock():
-                tick = world.latest.tick if world is not None and world.latest is not None else 0
-                watcher.say(TellClock(message.client, 1e3 * now, tick))
+                watcher.say(TellClock(message.client, 1e3 * now, world.tick if world is not None else 0))
             case Key():
                 if message.codecs:
                     watcher.choose(choose_codec(message.codecs), now)
@@ -204,6 +217,8 @@ class Visit:
                 self._block(message)
             case Remove():
                 self._remove(message)
+            case Happen():
+                self._happen(message, now)
             case Look():
                 if world is not None and world.steers(watcher, now):
                     world.look(Controls(yaw=message.yaw, pitch=message.pitch, offset=message.offset), message.tick)
@@ -224,6 +239,16 @@ class Visit:
         for other in self._world.watchers:
             if other.number == message.person and other is not self._watcher:
                 other.removed = True
+
+    def _happen(self, message: Happen, now: float) -> None:
+        if self._world is None or self._watcher.watch_only:
+            self._watcher.say(Failure("person", "Who only watches a world changes nothing in it"))
+        elif not self._happenings.take(now):
+            self._watcher.say(Failure("rate", "Too much at once. Wait a second"))
+        else:
+            # JSON knows one kind of number; a body's is a whole one.
+            arguments = {name: _whole(value) for name, value in message.arguments.items()}
+            self._world.apply(Event(tick=0, action=message.action, arguments={**arguments}))
 
     def _note(self, message: Acknowledge) -> None:
         timings = self._watcher.timings(message.frame)
@@ -354,6 +379,10 @@ class Visit:
             await self._websocket.close(code, reason)
 
 
+def _whole(value: float | str) -> float | int | str:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Guard:
     """Answers only those who address us by a name we have, and tells browsers to be strict with the page."""
 
@@ -398,16 +427,23 @@ def create_app(
     reader: Reader | None = None,
     bars: bool = False,
     metrics_for_all: bool = False,
+    patience: Patience | None = None,
 ) -> Starlette:
     """The application that shows `prompt` to who comes, and other worlds to who asks.
 
-    `reader` turns a blueprint into something that makes frames; tests give their own. With `local_only` it answers
+    Worlds run in a worker process, which is brought back when it dies or does not answer for as long as `patience`
+    says. `reader` turns a blueprint into something that makes frames in this process; tests give their own. With
+    `local_only` it answers
     only to the names of this machine. `bars` paints each frame's id into its first rows, to measure latency.
     /metrics answers to this machine only, unless `metrics_for_all`.
     """
     first = Blueprint(prompt=prompt, options=options or Options())
-    house = House(first, reader or read_world, limits or Limits(), local_only, bars)
+    supervisor = Supervisor(bars=bars, patience=patience)
 
+    def in_thread(blueprint: Blueprint, opened: Opened, hear: Hear) -> ThreadEngine:
+        return ThreadEngine(blueprint, opened, hear, bars=bars)
+
+    house = House(first, reader or read_world, in_thread if reader else supervisor.make, limits or Limits(), local_only)
     house.metrics_for_all = metrics_for_all
 
     @asynccontextmanager
@@ -417,6 +453,7 @@ def create_app(
         yield
         sweeping.cancel()
         house.worlds.close()
+        supervisor.close()
 
     app = Starlette(
         routes=[
@@ -432,6 +469,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.house = house
+    app.state.supervisor = supervisor
     return app
 
 
@@ -482,9 +520,10 @@ async def _card(request: Request) -> Response:
 async def _preview(request: Request) -> Response:
     house: House = request.app.state.house
     world = house.worlds.find(house.first)
-    if world is None or world.latest is None:
+    picture = await world.preview() if world is not None else None
+    if picture is None:
         return PlainTextResponse("The world has no picture yet. Ask again in a moment.\n", 503, {"retry-after": "2"})
-    return Response(encode_jpeg(world.latest.rgb), media_type="image/jpeg")
+    return Response(picture, media_type="image/jpeg")
 
 
 async def _metrics(request: Request) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import os
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,7 +35,8 @@ RANGE_SLACK = 2.0
 H264_CONFIG = "avc1.42E01F"
 """Constrained baseline, level 3.1: what every WebCodecs decoder and headset knows."""
 _FULL, _LIMITED, _BT601 = 2, 1, 5  # libav's names of ranges and of the colour matrix of JPEG
-_encoders = itertools.count(1)
+_encoders = itertools.count(os.getpid() % 32768 << 16 | 1)
+"""Encoders of one process after another must not be taken for each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -165,7 +165,25 @@ class Maybe:
         return None if value is None else self.rule.read(name, value)
 
 
-Rule = Number | Whole | Text | Flag | Row | Maybe
+@dataclass(frozen=True, slots=True)
+class Table:
+    """At most `most` values by name, each a number or text of at most 64 bytes."""
+
+    most: int
+    number: Number
+
+    def read(self, name: str, value: object) -> dict[str, float | str]:
+        if not isinstance(value, dict) or len(value) > self.most:
+            raise MessageError(f"{name} must be an object with at most {self.most} fields")
+        read: dict[str, float | str] = {}
+        for key, item in value.items():
+            short = Text(64).read(f"a name in {name}", key)
+            rule = Text(64) if isinstance(item, str) else self.number
+            read[short] = rule.read(f"{name}.{short}", item)
+        return read
+
+
+Rule = Number | Whole | Text | Flag | Row | Maybe | Table
 _MILLISECONDS = Number(0.0, STAGE_MOST)
 _METRES = Number(-OFFSET_MOST, OFFSET_MOST)
 _MANDATORY: Any = MISSING
@@ -255,8 +273,18 @@ class Remove:
     person: int = _by(Whole(0, WHOLE_MOST, "the number of a person"))
 
 
-Message = Join | Look | Acknowledge | Key | AskClock | Pose | Block | Remove
-MESSAGES: tuple[type[Any], ...] = (Join, Look, Acknowledge, Key, AskClock, Pose, Block, Remove)
+@dataclass(frozen=True, slots=True)
+class Happen:
+    """Lets something happen in the world: rain {amount}, wind {speed, heading}, splash {x, z} or push {body, x, y, z}.
+    Everyone is told; who only watches may not."""
+
+    kind: ClassVar[str] = "happen"
+    action: str = _by(Text(32))
+    arguments: dict[str, float | str] = _by(Table(8, Number(-100.0, 100.0)))  # noqa: RUF009
+
+
+Message = Join | Look | Acknowledge | Key | AskClock | Pose | Block | Remove | Happen
+MESSAGES: tuple[type[Any], ...] = (Join, Look, Acknowledge, Key, AskClock, Pose, Block, Remove, Happen)
 _BY_KIND = {message.kind: message for message in MESSAGES}
 KINDS = ", ".join(_BY_KIND)
 
@@ -382,5 +410,14 @@ class Heads:
     heads: tuple[Head, ...]
 
 
-Words = Welcome | Steering | Failure | TellClock | Quality | People | Heads
-WORDS: tuple[type[Any], ...] = (Welcome, Steering, Failure, TellClock, Quality, People, Heads)
+@dataclass(frozen=True, slots=True)
+class News:
+    """What happened to this world, for a subtitle; `what` is one of restarting, replaying, event."""
+
+    kind: ClassVar[str] = "news"
+    what: str
+    message: str
+
+
+Words = Welcome | Steering | Failure | TellClock | Quality | People | Heads | News
+WORDS: tuple[type[Any], ...] = (Welcome, Steering, Failure, TellClock, Quality, People, Heads, News)

@@ -31,10 +31,11 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What one encoder makes: a codec at a rung of `codecs.RUNGS`."""
+    """What one encoder makes: a codec at a rung of `codecs.RUNGS`, of one camera of the world; 0 is the shared one."""
 
     codec: str
     rung: int
+    view: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Watcher:
         self.head: Head | None = None
         self.head_moved = False
         self.removed = False
+        self.view = 0
         self.skipped = 0
         self.estimator = Estimator(JPEG.rung)
         self.stream = self.target = JPEG
@@ -88,7 +90,7 @@ class Watcher:
     @property
     def wanted(self) -> Stream:
         """The stream that the line carries; `demand.plan_streams` decides which one is the `target`."""
-        return Stream(self.target.codec, self.estimator.rung)
+        return Stream(self.target.codec, self.estimator.rung, self.view)
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -104,7 +106,7 @@ class Watcher:
     def choose(self, codec: str, now: float) -> None:
         """Frames come as `codec` from now on, at the rung of a line that is not known yet."""
         self.estimator = Estimator(JPEG.rung) if codec == "jpeg" else Estimator()
-        self.stream = self.target = Stream(codec, self.estimator.rung)
+        self.stream = self.target = Stream(codec, self.estimator.rung, self.view)
         self.lose()
 
     def lose(self) -> None:

@@ -1,29 +1,27 @@
-"""The worlds that run in this process: one thread each, made when someone asks, freed when nobody stays.
+"""The worlds of a server: who watches each, what is encoded for them, made when someone asks, freed when nobody stays.
 
-A world has one view in this slice: who came first looks around, the others watch. This file does not know how words
-and frames travel.
+Frames are made elsewhere: by a `runner` in this process, or by one in the worker process that `supervisor` looks
+after. This file does not know how words and frames travel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol
 
-from elsewhere.live.controls import ControlTrack
-from elsewhere.live.frame import Controls, Frame
-from elsewhere.live.ladder import Ladder, Rung, quality_rungs
+from elsewhere.live.frame import Controls
+from elsewhere.live.ladder import Rung
 from elsewhere.live.options import Options
+from elsewhere.scene.description import Event
 from elsewhere.server.demand import plan_streams
-from elsewhere.server.pace import Pace
 from elsewhere.server.people import list_people, show_heads
-from elsewhere.server.schema import Failure
-from elsewhere.server.studio import Studio
-from elsewhere.server.watcher import Parcel, Stream, Watcher
+from elsewhere.server.runner import Batch, Failed, Happened, Refused, Replaying, Report, Runner, Running
+from elsewhere.server.schema import Failure, News
+from elsewhere.server.watcher import Stream, Watcher
 
 log = logging.getLogger("elsewhere.server")
 
@@ -32,22 +30,6 @@ STEERING_SECONDS = 3.0
 
 Made = Callable[[int, float], None]
 """Told of each frame's number and the milliseconds of the clock when it was ready."""
-
-
-class Running(Protocol):
-    """A session: anything that makes frames."""
-
-    def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame: ...
-
-
-@runtime_checkable
-class Adjustable(Protocol):
-    """A session whose quality can change while it runs."""
-
-    @property
-    def adjustable(self) -> bool: ...
-
-    def adjust(self, steps: int, width: int, height: int) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,41 +53,74 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-class LiveWorld:
-    """One world in its own thread, at most `options.fps` frames a second, still while nobody watches."""
+class Engine(Protocol):
+    """What makes a world's frames. All methods return at once."""
 
-    def __init__(
-        self,
-        blueprint: Blueprint,
-        opened: Opened,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        bars: bool = False,
-        made: Made | None = None,
-    ) -> None:
+    def demand(self, streams: Mapping[Stream, bool]) -> None: ...
+
+    def watch(self, watched: bool) -> None: ...
+
+    def look(self, controls: Controls, tick: int = 0) -> None: ...
+
+    def apply(self, event: Event) -> None: ...
+
+    async def preview(self) -> bytes | None: ...
+
+    def stop(self) -> None: ...
+
+    def wait(self, seconds: float) -> None: ...
+
+
+Hear = Callable[[Report | News], None]
+Maker = Callable[["Blueprint", Opened, Hear], Engine]
+"""Makes the engine of a world, which reports in the event loop's thread."""
+
+
+class ThreadEngine:
+    """A runner in this process: it shares the interpreter with the door, and nobody restarts it."""
+
+    def __init__(self, blueprint: Blueprint, opened: Opened, report: Hear, *, bars: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+
+        def tell(said: Report) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(report, said)
+
+        self._runner = Runner(opened.open, blueprint.options, tell, bars=bars)
+        self.demand = self._runner.demand
+        self.watch = self._runner.watch
+        self.look = self._runner.look
+        self.apply = self._runner.apply
+        self.stop = self._runner.stop
+        self.wait = self._runner.wait
+
+    async def preview(self) -> bytes | None:
+        """The last frame as JPEG."""
+        return await asyncio.to_thread(self._runner.preview)
+
+
+class LiveWorld:
+    """One world and those who watch it. All methods are for the event loop's thread."""
+
+    def __init__(self, blueprint: Blueprint, opened: Opened, make: Maker, *, made: Made | None = None) -> None:
         self.blueprint = blueprint
         self.opened = opened
         self.watchers: list[Watcher] = []
         self.left_at = time.monotonic()
-        self.latest: Frame | None = None
+        self.tick = 0
         self.failure: str | None = None
-        self._loop = loop
         self.late = self.frames = 0
         self.quality: Rung | None = None
-        self._people_changed = False
-        self._controls = ControlTrack()
+        self._people_changed = self._stopped = False
         self._demand: dict[Stream, bool] = {}
-        self._bars, self._made = bars, made
-        self._watched = threading.Event()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="world", daemon=True)
-        self._thread.start()
+        self._made = made
+        self._engine = make(blueprint, opened, self._hear)
 
     def enter(self, watcher: Watcher) -> None:
         self.watchers.append(watcher)
         self.introduce()
         self.plan()
-        self._watched.set()
+        self._engine.watch(True)
 
     @property
     def host(self) -> Watcher | None:
@@ -119,7 +134,7 @@ class LiveWorld:
             self.plan()
         if not self.watchers:
             self.left_at = time.monotonic()
-            self._watched.clear()
+            self._engine.watch(False)
 
     def steers(self, watcher: Watcher, now: float) -> bool:
         """Whether `watcher` is the one who looks around: the first of those still heard of who came to do so."""
@@ -132,75 +147,65 @@ class LiveWorld:
 
     def look(self, controls: Controls, tick: int = 0) -> None:
         """`controls` hold from `tick` on; what names a tick that has passed holds from the next frame on."""
-        self._controls.put(controls, tick)
+        self._engine.look(controls, tick)
+
+    def apply(self, event: Event) -> None:
+        """Lets `event` happen; everyone here is told of it."""
+        self._engine.apply(event)
+
+    async def preview(self) -> bytes | None:
+        """The last frame as JPEG; None before the first."""
+        return await self._engine.preview()
 
     def introduce(self) -> None:
         """Tells everyone who is here, with the next frame: once, however many come and go meanwhile."""
         self._people_changed = True
 
     def plan(self) -> None:
-        """Tells the world's thread what to encode for those who watch now."""
-        self._demand = plan_streams(self.watchers)
+        """Decides what to encode for those who watch now."""
+        demand = plan_streams(self.watchers)
+        if demand != self._demand:
+            self._demand = demand
+            self._engine.demand(demand)
 
     def stop(self) -> None:
-        """Lets the thread end after its frame."""
-        self._stopped.set()
-        self._watched.set()
+        """Ends the world."""
+        self._stopped = True
+        self._engine.stop()
 
     def wait(self, seconds: float) -> None:
-        """Waits for the thread's end."""
-        self._thread.join(seconds)
+        """Waits for its end."""
+        self._engine.wait(seconds)
 
-    def _run(self) -> None:
-        try:
-            self._play(self.opened.open())
-        except Exception as failure:  # one world's failure must not reach the others
-            log.exception("world failed", extra={"code": type(failure).__name__})
-            self._tell(self._fail, f"{type(failure).__name__}: {failure}")
+    def tell_all(self, news: News) -> None:
+        """Everyone here reads it."""
+        for watcher in self.watchers:
+            watcher.say(news)
 
-    def _play(self, session: Running) -> None:
-        pace = Pace(self.blueprint.options.fps)
-        studio = Studio(self.blueprint.options.fps, bars=self._bars)
-        options = self.blueprint.options
-        adjust = session.adjust if isinstance(session, Adjustable) and session.adjustable else None
-        ladder = Ladder(quality_rungs(options, adjustable=adjust is not None), 1.0 / options.fps)
-        self.quality = ladder.rung
-        shown, skip = self._make_frame(session, studio, 0), 0
-        pace.begin(shown, time.monotonic())
-        while not self._stopped.is_set():
-            if not self._watched.is_set():
-                self._watched.wait()
-                ladder.rest()
-                pace.begin(shown, time.monotonic())
-            self._stopped.wait(pace.wait(time.monotonic()))
-            following = shown + 1 + skip
-            start = time.monotonic()
-            late = pace.skip(start)
-            self.late += late
-            skip = late + ladder.rung.every - 1
-            shown = self._make_frame(session, studio, following, skip)
-            pace.show(shown, skip)
-            if ladder.observe(time.monotonic() - start, time.monotonic()):
-                self.quality = ladder.rung
-                if adjust is not None:
-                    adjust(self.quality.steps, self.quality.width, self.quality.height)
+    def _hear(self, report: Report | News) -> None:
+        if self._stopped:
+            return
+        match report:
+            case Batch():
+                self._publish(report)
+            case Happened():
+                self.tell_all(News("event", describe(report.event)))
+            case Refused():
+                self.tell_all(News("event", f"That cannot happen here: {report.reason}"))
+            case Replaying():
+                self.tell_all(News("replaying", f"Bringing the world back to where it was: {100 * report.share:.0f} %"))
+            case News():
+                for watcher in self.watchers:
+                    watcher.lose()  # pictures that need one which was never finished are of no use
+                self.tell_all(report)
+            case Failed():
+                self._fail(report.reason)
 
-    def _make_frame(self, session: Running, studio: Studio, number: int, skip: int = 0) -> int:
-        """Makes and publishes frame `number`; its number. `skip` frames are left out after it."""
-        controls = self._controls.at(self.blueprint.options.tick_of(number))
-        frame = session.frame(controls, skip=skip)
-        if self._made is not None:
-            self._made(frame.frame_id, 1e3 * time.monotonic())
-        self._tell(self._publish, frame, studio.encode(frame, self._demand))
-        return frame.frame_id
-
-    def _tell(self, action: Callable[..., None], *arguments: Any) -> None:
-        if not self._stopped.is_set() and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(action, *arguments)
-
-    def _publish(self, frame: Frame, parcels: list[tuple[Stream, Parcel]]) -> None:
-        self.latest = frame
+    def _publish(self, batch: Batch) -> None:
+        self.tick, self.late, self.quality = batch.tick, batch.late, batch.quality
         self.frames += 1
+        if self._made is not None:
+            self._made(batch.frame_id, batch.ready)
         now = time.monotonic()
         show_heads(self.watchers, 1e3 * now)
         if self._people_changed:
@@ -208,15 +213,34 @@ class LiveWorld:
             for watcher in self.watchers:
                 watcher.show_people(list_people(watcher, self.watchers, self.host))
         for watcher in self.watchers:
-            for stream, parcel in parcels:
+            for stream, parcel in batch.parcels:
                 watcher.offer(stream, parcel, now)
             watcher.adapt(now)
         self.plan()
 
     def _fail(self, reason: str) -> None:
+        log.error("world failed", extra={"code": reason.partition(":")[0]})
         self.failure = reason
         for watcher in self.watchers:
             watcher.say(Failure("world", f"This world stopped. {reason}"))
+
+
+def describe(event: Event) -> str:
+    """A subtitle for what happened."""
+
+    def number(name: str, default: float) -> float:
+        return float(event.arguments.get(name, default) or 0.0)
+
+    match event.action:
+        case "rain":
+            return "It begins to rain" if number("amount", 1.0) > 0 else "The rain ends"
+        case "wind":
+            return f"The wind blows with {number('speed', 0.0):.0f} m/s"
+        case "splash":
+            return "Something splashes"
+        case _:
+            body = event.arguments.get("body")
+            return f"The {body.replace('_', ' ')} is pushed" if isinstance(body, str) else "Something is pushed"
 
 
 class MisunderstoodError(ValueError):
@@ -234,8 +258,8 @@ class FullError(RuntimeError):
 class Worlds:
     """All worlds of a server. `most` run at a time; one that nobody watches stays for `linger` seconds."""
 
-    def __init__(self, *, most: int, linger: float, bars: bool = False, made: Made | None = None) -> None:
-        self._most, self._linger, self._bars, self._made = most, linger, bars, made
+    def __init__(self, make: Maker, *, most: int, linger: float, made: Made | None = None) -> None:
+        self._most, self._linger, self._make, self._made = most, linger, make, made
         self._worlds: dict[Blueprint, LiveWorld] = {}
         self._kept: Blueprint | None = None
 
@@ -267,7 +291,7 @@ class Worlds:
         self.sweep(time.monotonic())
         if len(self._worlds) >= self._most:
             self._make_room()
-        world = LiveWorld(blueprint, opened, asyncio.get_running_loop(), bars=self._bars, made=self._made)
+        world = LiveWorld(blueprint, opened, self._make, made=self._made)
         self._worlds[blueprint] = world
         return world
 
@@ -278,7 +302,7 @@ class Worlds:
                 self._drop(blueprint)
 
     def close(self) -> None:
-        """Ends all worlds, and waits a little for their threads."""
+        """Ends all worlds, and waits a little for their ends."""
         worlds = list(self._worlds.values())
         for blueprint in list(self._worlds):
             self._drop(blueprint)

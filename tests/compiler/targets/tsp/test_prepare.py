@@ -7,7 +7,18 @@ import numpy as np
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.passes.dead import remove_dead
 from elsewhere.compiler.targets import reference
-from elsewhere.compiler.targets.tsp.prepare import divide_late, move_late, prepare, split_columns, spread_late
+from elsewhere.compiler.targets.tsp import oracle
+from elsewhere.compiler.targets.tsp.burst import run_bursts
+from elsewhere.compiler.targets.tsp.checker import check
+from elsewhere.compiler.targets.tsp.compile import compile_tsp
+from elsewhere.compiler.targets.tsp.prepare import (
+    divide_late,
+    move_late,
+    prepare,
+    split_columns,
+    spread_late,
+    sum_on_planes,
+)
 
 
 def softmax(b: Builder, scores: int) -> int:
@@ -93,3 +104,33 @@ def test_functions_of_one_value_come_before_its_transposition() -> None:
     assert last.op == "reshape" and last.type.dtype == "i8"
     given = {"x": np.random.Generator(np.random.Philox(3)).standard_normal((3, 8, 16), np.float32) - 1}
     np.testing.assert_array_equal(reference.run(graph, given)[0]["y"], reference.run(made, given)[0]["y"])
+
+
+def halves(rows: int, columns: int) -> Builder:
+    """What is held in f16, divided by its sum."""
+    b = Builder()
+    x = b.cast(b.input("x", "f16", (rows, columns)), "f32")
+    b.output("y", b.binary("mul", x, b.spread(b.unary("reciprocal", b.reduce("sum", x, (1,))), (rows, columns))))
+    return b
+
+
+def test_sums_of_halves_are_products_with_ones() -> None:
+    x = np.random.Generator(np.random.Philox(3)).uniform(0, 2, (40, 200)).astype(np.float16)
+    made = compile_tsp(halves(40, 200).graph())
+    assert [n.op for n in made.graph.nodes].count("matmul") == 1 and all(n.op != "reduce" for n in made.graph.nodes)
+    assert check(made.program) == []
+    found = run_bursts(made.program, {"x": x})["y"]
+    np.testing.assert_array_equal(found, oracle.run(made.graph, {"x": x}, made.program.facts["cuts"])["y"])
+    wide = x.astype(np.float64)
+    # 200 additions round to f32 at most, and the reciprocal and the product once each.
+    np.testing.assert_allclose(found, wide / wide.sum(axis=1, keepdims=True), rtol=202 * 2.0**-24)
+
+
+def test_other_sums_stay_on_the_vector_unit() -> None:
+    b = Builder()
+    x = b.input("x", "f32", (4, 32))
+    b.output("sum", b.reduce("sum", x, (1,)))
+    b.output("max", b.reduce("max", b.cast(b.cast(x, "f16"), "f32"), (1,)))
+    b.output("rows", b.reduce("sum", b.cast(b.cast(x, "f16"), "f32"), (0,)))
+    assert all(n.op != "matmul" for n in sum_on_planes(b.graph()).nodes)
+    assert all(n.op != "matmul" for n in sum_on_planes(halves(4, 700).graph()).nodes)

@@ -33,6 +33,12 @@ def test_the_all_reduce_is_scheduled() -> None:
     assert slower.results[0].measured > made.results[0].measured
 
 
+def test_weights_of_four_planes_are_loaded_at_once() -> None:
+    """17 cycles from the farthest of two groups of slices, 20 of 16 rows each, 3 to install: none waits for another."""
+    made = validation.validate(rows=["weights"])
+    assert made.results[0].measured == 40 and made.results[0].faults == 0
+
+
 def test_rows_that_fail_are_told() -> None:
     made = validation.validate(GROQCHIP1.changed(chips_per_node=1, nodes_per_rack=1, racks=9), rows=["all-reduce"])
     assert "chips must be" in made.failed["all-reduce"] and made.results == ()

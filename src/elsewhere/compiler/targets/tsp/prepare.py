@@ -28,6 +28,8 @@ LANES = 320
 """Lanes of a vector."""
 OPERATIONS = 4
 """So many operations in a row are moved behind a spreading."""
+LONGEST_SUM = 640
+"""Elements that a plane adds up at most, in segments of 160 that pass one after the other."""
 BANK_ROWS = 2048
 """Rows of a table that one instruction chooses from: half a bank, so that long tables find room beside other values."""
 
@@ -47,6 +49,7 @@ def prepare(graph: Graph) -> Graph:
         split_columns,
         fold_constants,
         divide_late,
+        sum_on_planes,
         lower,
         lower,  # an update becomes a gather, which may become several
         move_late,
@@ -84,6 +87,28 @@ def _divide_late(builder: Builder, node: Node, operands: tuple[int, ...]) -> int
         made = builder.binary("mul", product, builder.broadcast(inverse, builder.shape(product)))
         return builder.cast(made, node.type.dtype)
     return None
+
+
+def sum_on_planes(graph: Graph) -> Graph:
+    """Sums along lanes of what is held in f16, as products with ones: a plane adds them up exactly as it adds products.
+
+    Its result stands in every lane, and nothing is turned against anything. Long sums are left to the vector unit.
+    """
+
+    def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
+        if node.op != "reduce" or node.attributes["function"] != "sum" or node.type.dtype != "f32":
+            return None
+        cast = builder.nodes[operands[0]]
+        inner = cast.type.shape[-1]
+        if cast.op != "cast" or builder.type(cast.inputs[0]).dtype != "f16" or inner > LONGEST_SUM:
+            return None
+        if node.attributes["axes"] != (len(cast.type.shape) - 1,) or len(cast.type.shape) < 2:
+            return None
+        ones = builder.constant(np.ones((inner, 1), np.float16), "f16")
+        rows = builder.reshape(cast.inputs[0], (cast.type.size // inner, inner))
+        return builder.reshape(builder.cast(builder.matmul(rows, ones), "f32"), node.type.shape)
+
+    return rebuild(graph, change)
 
 
 def _total(builder: Builder, raised: int, spread: int) -> int | None:

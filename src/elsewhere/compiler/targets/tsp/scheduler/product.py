@@ -64,6 +64,19 @@ class Weights:
     tiles: list[Tile] | None = None
 
 
+@dataclass(slots=True)
+class Unit:
+    """Stretches of rows against one tile of columns, each on a plane of its own, which load the same weights."""
+
+    segments: Sequence[Segment]
+    weights: Weights
+    batch: int
+    tile: int
+    parts: Sequence[tuple[int, int]]
+    planes: list[int] = field(default_factory=list)
+    sums: dict[int, int] = field(default_factory=dict)
+
+
 def segments_of(context: Context, moved: Moved, largest: int) -> list[Segment] | None:
     """Pieces of a value (rows, K) that may enter a plane as they lie, or None if lanes differ from row to row."""
     lanes, found, at = context.machine.lanes, [], 0
@@ -188,7 +201,8 @@ class Product:
             segment = segments[s]
             part = data[segment.start : segment.start + segment.width, t * lanes : (t + 1) * lanes]
             raw = np.zeros((segment.width, lanes), part.dtype)
-            raw[:, : part.shape[1]] = part
+            # One column fills all lanes, so that its results may be read as a number for every lane.
+            raw[:, : part.shape[1] if self.columns > 1 else lanes] = part
             parts = to_bytes(raw, self.dtype, lanes)[0]  # (bytes, rows, lanes)
             count = -(-segment.width // per)
             padded = np.zeros((width, count * per, lanes), np.uint8)
@@ -221,14 +235,29 @@ class Product:
         tiles = -(-self.columns // self.context.machine.lanes)
         chunk = self.chunk(segments_of_batch[0], batches, rows)
         step = chunk * (self.together if rows > chunk else 1)
+        units = []
         for batch in range(batches):
             mine = weights[batch if len(weights) > 1 else 0]
             segments = segments_of_batch[batch if len(segments_of_batch) > 1 else 0]
             for start in range(0, rows, step):
                 base, end = batch * rows, min(start + step, rows)
                 parts = [(base + a, base + min(a + chunk, rows)) for a in range(start, end, chunk)]
-                for tile in range(tiles):
-                    self.unit(segments, mine, batch, tile, parts, finish)
+                units += [Unit(segments, mine, batch, tile, parts) for tile in range(tiles)]
+        wave: list[Unit] = []
+        for unit in units:
+            self.choose(unit)
+            if any(set(unit.planes) & set(other.planes) for other in wave):
+                self.pass_through(wave, finish)
+                wave = []
+                self.choose(unit)
+            # Weights of all planes are on their way before any rows are, which can take what streams are left.
+            self.begin(unit)
+            wave.append(unit)
+        self.pass_through(wave, finish)
+
+    def pass_through(self, units: Sequence[Unit], finish: Finish) -> None:
+        for unit in units:
+            self.finish(unit, finish)
 
     def chunk(self, segments: Sequence[Segment], batches: int, rows: int) -> int:
         """Rows that one plane takes at a time."""
@@ -249,38 +278,38 @@ class Product:
             latency,
         )
 
-    def unit(
-        self,
-        segments: Sequence[Segment],
-        weights: Weights,
-        batch: int,
-        tile: int,
-        parts: Sequence[tuple[int, int]],
-        finish: Finish,
-    ) -> None:
-        """Stretches of rows against one tile of columns, each on a plane of its own, which load the same weights.
+    def choose(self, unit: Unit) -> None:
+        """A plane for each stretch of rows."""
+        sides = {h for h, _, t in unit.weights.blocks if t == unit.tile} or {0, 1}
+        unit.planes = self.free(len(unit.parts), sides, (id(unit.weights), unit.batch, 0, unit.tile))
 
-        All segments pass before the results leave.
-        """
-        sides = {h for h, _, t in weights.blocks if t == tile} or {0, 1}
-        planes = self.free(len(parts), sides, (id(weights), batch, 0, tile))
-        sums = {}
-        for plane in planes:
+    def begin(self, unit: Unit) -> None:
+        """Loads the first segment's weights."""
+        for plane in unit.planes:
             self.planes.sums += 1
-            sums[plane] = self.planes.sums
-        for number, segment in enumerate(segments):
-            name = (id(weights), batch, number, tile)
-            empty = [p for p in planes if self.planes.held.get(p) != name]
-            if empty:
-                self.load(empty, weights, batch, number, segment, tile)
-                for plane in empty:
-                    for taken in self.taken(plane):
-                        self.planes.held.pop(taken, None)
-                    self.planes.held[plane], self.planes.meant[plane] = name, self.planes.weights
-            last = number == len(segments) - 1
-            for plane, (start, stop) in zip(planes, parts, strict=True):
-                self.planes.sum = sums[plane]
-                self.work(plane, segment, start, stop, number, (batch, tile, finish) if last else None)
+            unit.sums[plane] = self.planes.sums
+        self.hold(unit, 0)
+
+    def hold(self, unit: Unit, number: int) -> None:
+        """Loads a segment's weights into those planes of the unit that do not hold them."""
+        name = (id(unit.weights), unit.batch, number, unit.tile)
+        empty = [p for p in unit.planes if self.planes.held.get(p) != name]
+        if not empty:
+            return
+        self.load(empty, unit.weights, unit.batch, number, unit.segments[number], unit.tile)
+        for plane in empty:
+            for taken in self.taken(plane):
+                self.planes.held.pop(taken, None)
+            self.planes.held[plane], self.planes.meant[plane] = name, self.planes.weights
+
+    def finish(self, unit: Unit, finish: Finish) -> None:
+        """All segments pass before the results leave."""
+        for number, segment in enumerate(unit.segments):
+            self.hold(unit, number)
+            last = number == len(unit.segments) - 1
+            for plane, (start, stop) in zip(unit.planes, unit.parts, strict=True):
+                self.planes.sum = unit.sums[plane]
+                self.work(plane, segment, start, stop, number, (unit.batch, unit.tile, finish) if last else None)
 
     def free(self, count: int, sides: set[int], name: tuple[int, int, int, int]) -> list[int]:
         """Planes of one hemisphere that are free first, those that hold the weights before others."""

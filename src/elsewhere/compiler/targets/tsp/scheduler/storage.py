@@ -181,7 +181,7 @@ class Storage:
     def group(self, side: int, count: int, rows: int, *, second: bool) -> list[int]:
         """`count` slices for weights that are read at once: those next to the matrix unit, while there is room.
 
-        Others (`second`) lie at the vector unit, so that both planes of a hemisphere may load at once.
+        Others (`second`) lie behind these, so that both planes of a hemisphere may load at once.
         """
         per = self.machine.slices_per_hemisphere
         base = side * per
@@ -191,7 +191,7 @@ class Storage:
         if starts[-1] != 0:
             starts.append(0)
         if second:
-            starts = [0, *starts[:-1]]
+            starts = [max(0, per - 2 * count), *starts[::-1]]
         for start in starts:
             found = [base + start + i for i in range(count)]
             if all(self.most[s].min() + rows <= self.machine.bank_rows for s in found):

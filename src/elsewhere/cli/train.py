@@ -132,3 +132,21 @@ def finish(
         training.train(ClipSet(clips), coder, network, plan, run)
         card = read_header(source)["card"] | {"finish steps": steps, "finish seed": plan.seed}
         weights.save(run / "tokenizer-finished.safetensors", coder, coder.config, card)
+
+
+@train.command("reader")
+def reader(
+    clips: Clips,
+    held_out: Annotated[Path, typer.Argument(help="Folder of clips that it is tested on.")],
+    run: Run = Path("run"),
+    steps: Annotated[int, typer.Option(min=1)] = 3000,
+    batch: Annotated[int, typer.Option(min=1)] = 64,
+    seed: Annotated[int, typer.Option(min=0)] = 7,
+) -> None:
+    """Train the reader of `elsewhere judge text`. Example: elsewhere train reader clips held-out --run run"""
+    with a_run():
+        from elsewhere.model.train import reader as training
+
+        run.mkdir(parents=True, exist_ok=True)
+        plan = training.ReaderTraining(steps=steps, batch=batch, seed=seed)
+        typer.echo(f"wrote {training.train(clips, held_out, plan, run)}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from elsewhere.cli.report import USER_MISTAKE, complain, interruptible, user_errors
+from elsewhere.cli.report import USER_MISTAKE, complain, interruptible, print_json, user_errors
 
 data = typer.Typer(help="Make training data.", no_args_is_help=True)
 train = typer.Typer(help="Train the networks. A run that was cut off goes on where it was.", no_args_is_help=True)
@@ -26,28 +26,77 @@ def data_root() -> None:
 @data.command("build")
 def build(
     directory: Annotated[Path, typer.Argument(help="Folder for the clips; what is there already is kept.")],
-    clips: Annotated[int, typer.Option(min=1)] = 900,
-    frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 8,
-    samples: Annotated[int, typer.Option(min=1, help="Paths per pixel of the reference.")] = 24,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    processes: Annotated[int, typer.Option(min=1)] = 2,
+    clips: Annotated[int, typer.Option(help="Clips in all, those that are there included.")] = 900,
+    frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 8,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="WIDTHxHEIGHT or WIDTHxHEIGHT=SHARE; may be repeated. By default mostly 128x128."),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Most paths per pixel of the reference.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed, other clips.")] = 1,
+    first: Annotated[int, typer.Option(help="Number of the first clip, to share a set between machines.")] = 0,
+    evaluation: Annotated[
+        bool, typer.Option("--evaluation", help="Combinations that training never sees, instead of the others.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Read what is there, and make again what is corrupt.")] = False,
+    processes: Annotated[int, typer.Option(help="Processes; their number changes nothing in the clips.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, without progress.")] = False,
 ) -> None:
-    """Sample prompts, play their worlds and path-trace them: pairs of guide and picture.
+    """Sample prompts, play their worlds and path-trace them: pairs of guide and picture, with captions and poses.
 
-    Example: elsewhere data build clips --clips 900
+    A build that was cut off goes on where it was; the clips are the same whatever happened, and each has its SHA-256
+    in manifest.jsonl.
+
+    Examples:
+
+      elsewhere data build clips --clips 900
+
+      elsewhere data build clips --size 128x128=0.8 --size 192x128=0.2 --samples 24
+
+      elsewhere data build held-out --clips 48 --samples 64 --evaluation
+
+      elsewhere data build clips --clips 900 --check
     """
-    from elsewhere.model.train.data import DataConfig
-    from elsewhere.model.train.data import build as build_clips
-
-    config = DataConfig(clips=clips, frames=frames, samples=samples, seed=seed, processes=processes)
-
-    def say(done: int, seconds: float) -> None:
-        if done % 10 == 0 or done == clips:
-            left = seconds / done * (clips - done) / 60.0
-            typer.echo(f"{done} of {clips} clips, {done * frames / seconds:.2f} frames/s, {left:.1f} min left")
-
     with user_errors(), interruptible("Stopped; run the same command again to go on."):
-        build_clips(config, directory, report=say)
+        from elsewhere.model.train.data import SIZES, DataConfig
+        from elsewhere.model.train.data import build as build_clips
+
+        config = DataConfig(
+            clips=clips,
+            frames=frames,
+            sizes=tuple(_size(text) for text in size) if size else SIZES,
+            samples=samples,
+            seed=seed,
+            first=first,
+            evaluation=evaluation,
+            processes=processes,
+        )
+
+        def say(made: int, left: int, seconds: float) -> None:
+            if (made % 10 == 0 or not left or made == 1) and not as_json:
+                typer.echo(
+                    f"{clips - left} of {clips} clips, {made * frames / seconds:.2f} frames/s, "
+                    f"{seconds / made * left / 60.0:.1f} min left"
+                )
+
+        report = build_clips(config, directory, check=check, report=say)
+        if as_json:
+            print_json(report)
+        else:
+            again = f", {len(report['corrupt'])} of them corrupt before" if report["corrupt"] else ""
+            weight = f"{report['bytes'] / 1e6:.0f} MB"
+            typer.echo(f"{report['clips']} clips in {directory}, {weight}; {report['made']} made now{again}")
+
+
+def _size(text: str) -> tuple[int, int, float]:
+    """Width, height and share from "192x128" or "192x128=0.2". ValueError for anything else."""
+    sides, _, share = text.lower().replace("×", "x").partition("=")
+    parts = sides.split("x")
+    try:
+        width, height = (int(part) for part in parts)
+        return width, height, float(share) if share else 1.0
+    except ValueError:
+        raise ValueError(f"size must be like 192x128 or 192x128=0.2; got {text[:40]!r}") from None
 
 
 @contextmanager

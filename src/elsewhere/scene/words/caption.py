@@ -26,7 +26,7 @@ def caption_tokens(scene: Scene) -> tuple[str, ...]:
     """
     head = [scene.environment, light.hour_word(scene.hour), *light.weather_words(scene.weather)[:2]]
     head += _camera(scene.shot)[:2]
-    groups = _groups(scene.bodies)
+    groups = groups_of(scene.bodies)
     tokens: list[str] = []
     for bodies in groups:
         phrase = _phrase(bodies)
@@ -38,7 +38,12 @@ def caption_tokens(scene: Scene) -> tuple[str, ...]:
     return tuple(head + tokens)
 
 
-def _groups(bodies: tuple[Body, ...]) -> list[list[Body]]:
+def short_tokens(scene: Scene) -> tuple[str, ...]:
+    """The few of `vocabulary()` that a hurried prompt says: the place and the kinds of things, in the scene's order."""
+    return (scene.environment, *dict.fromkeys(body.kind for body in scene.bodies))
+
+
+def groups_of(bodies: tuple[Body, ...]) -> list[list[Body]]:
     """Bodies that share kind, looks and verbs, in the order of the first one, the largest groups included."""
     found: dict[tuple[object, ...], list[Body]] = {}
     for body in bodies:

@@ -82,17 +82,17 @@ _WATER_VERBS = ("sail", "battle", "circle", "drift", "sink", "spin", "fall")
 _LAND_VERBS = ("bounce", "roll", "fall", "wave", "rest", "spin", "circle")
 _ROUND = frozenset({"ball", "barrel", "toy car"})
 _ELASTIC = frozenset({"ball", "rubber duck"})
-_FORMS = {
+FORMS = {
     "sail": ("sailing", "cruising"), "battle": ("battling", "fighting"), "circle": ("circling",),
     "drift": ("drifting", "floating"), "bounce": ("bouncing",), "roll": ("rolling",), "fall": ("falling", "dropping"),
     "sink": ("sinking",), "wave": ("waving", "fluttering"), "rest": ("resting", "standing"), "spin": ("spinning",
     "turning"),
 }  # fmt: skip
-_HOUR_PHRASES = {
+HOUR_PHRASES = {
     "dawn": "at dawn", "sunrise": "at sunrise", "morning": "in the morning", "noon": "at noon",
     "afternoon": "in the afternoon", "sunset": "at sunset", "dusk": "at dusk", "night": "at night",
 }  # fmt: skip
-_CAMERA_PHRASES = {
+CAMERA_PHRASES = {
     "aerial": "seen from above", "close-up": "close-up", "crane": "crane shot", "dolly in": "zooming in",
     "dolly out": "zooming out", "eye level": "at eye level", "from behind": "from behind",
     "from the front": "from the front", "from the side": "from the side", "low angle": "low angle",
@@ -118,8 +118,13 @@ def sample_prompt(rng: np.random.Generator) -> str:
         other = _thing(order[count], has_water, rng, verb=False)
         phrases[-1] += f" {_pick(rng, _RELATIONS)} {other}"
     hour = _pick(rng, list(light.HOURS)) if rng.random() < 0.75 else ""
-    text = " and ".join(phrases) + " " + _pick(rng, stage.phrases) + (" " + _HOUR_PHRASES[hour] if hour else "")
+    text = " and ".join(phrases) + " " + _pick(rng, stage.phrases) + (" " + HOUR_PHRASES[hour] if hour else "")
     return ", ".join([text, *_weather(stage, hour, rng), *_camera(rng)])
+
+
+def place_phrases(environment: str) -> tuple[str, ...]:
+    """Ways to say where something is."""
+    return _STAGES[environment].phrases if environment in _STAGES else (f"in the {environment}",)
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
@@ -139,7 +144,7 @@ def _thing(kind: str, has_water: bool, rng: np.random.Generator, *, verb: bool) 
         words.append(_pick(rng, list(catalogue.COLORS)))
     elif look < 0.6 and materials:
         words.append(_pick(rng, materials))
-    words.append(kind if count == 1 else _plural(kind))
+    words.append(kind if count == 1 else plural(kind))
     number = next(word for word, value in COUNTS.items() if value == count)
     first = ("an" if words[0][0] in "aeiou" else "a") if count == 1 else number
     deed = _deed(kind, count, has_water, rng) if verb and rng.random() < 0.85 else ""
@@ -151,7 +156,8 @@ def _plain_materials() -> tuple[str, ...]:
     return ("gold", "glass", "marble", "stone", "steel", "wood", "copper", "porcelain", "ice", "plastic")
 
 
-def _plural(kind: str) -> str:
+def plural(kind: str) -> str:
+    """Name of several of a kind."""
     if kind in _IRREGULAR:
         return _IRREGULAR[kind]
     return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
@@ -169,7 +175,7 @@ def _deed(kind: str, count: int, has_water: bool, rng: np.random.Generator) -> s
     # Rare ends of a story (sinking, falling) come less often than its course.
     weights = np.array([0.35 if verb in ("sink", "fall", "spin") else 1.0 for verb in verbs])
     verb = verbs[int(rng.choice(len(verbs), p=weights / weights.sum()))]
-    said = _pick(rng, _FORMS[verb])
+    said = _pick(rng, FORMS[verb])
     if verb == "battle":
         return f" {said} each other" + (" and sailing" if rng.random() < 0.3 else "")
     return f" {said}"
@@ -183,4 +189,4 @@ def _weather(stage: _Stage, hour: str, rng: np.random.Generator) -> list[str]:
 
 def _camera(rng: np.random.Generator) -> list[str]:
     """A camera word for half of the prompts."""
-    return [_CAMERA_PHRASES[_pick(rng, list(CAMERAS))]] if rng.random() < 0.5 else []
+    return [CAMERA_PHRASES[_pick(rng, list(CAMERAS))]] if rng.random() < 0.5 else []

@@ -18,11 +18,6 @@ Clips = Annotated[Path, typer.Argument(help="Folder of clips, as `elsewhere data
 Run = Annotated[Path, typer.Option("--run", help="Folder for checkpoints, curves and weights.")]
 
 
-@data.callback()
-def data_root() -> None:
-    """Keeps `data` a group while it has one verb."""
-
-
 @data.command("build")
 def build(
     directory: Annotated[Path, typer.Argument(help="Folder for the clips; what is there already is kept.")],
@@ -86,6 +81,53 @@ def build(
             again = f", {len(report['corrupt'])} of them corrupt before" if report["corrupt"] else ""
             weight = f"{report['bytes'] / 1e6:.0f} MB"
             typer.echo(f"{report['clips']} clips in {directory}, {weight}; {report['made']} made now{again}")
+
+
+@data.command("report")
+def report(
+    directory: Clips,
+    picture: Annotated[Path | None, typer.Option(help="Write a contact sheet here (.png).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Say what a set of clips covers: counts per attribute, pairs that have met, how heads move.
+
+    Examples:
+
+      elsewhere data report clips
+
+      elsewhere data report clips --picture sheet.png --json
+    """
+    with user_errors(), interruptible("Stopped."):
+        from elsewhere.model.train import coverage
+
+        found = coverage.report(directory)
+        if picture is not None:
+            from PIL import Image
+
+            if picture.suffix.lower() != ".png":
+                raise ValueError(f"picture must end with .png, got {picture.name[:80]!r}")
+            Image.fromarray(coverage.sheet(directory)).save(picture)
+    if as_json:
+        print_json(found)
+        return
+    speed = found["camera_degrees_per_second"]
+    typer.echo(
+        f"{found['clips']} clips, {found['frames']} frames, {found['bytes'] / 1e6:.0f} MB; "
+        + ", ".join(f"{count} of {size}" for size, count in found["sizes"].items())
+    )
+    typer.echo(f"{found['different_captions']} different captions, {found['sentences_per_clip']} sentences a clip")
+    typer.echo(
+        f"{found['heads_at_rest']:.0%} of the heads at rest; the camera turns at {speed['median']}°/s (median), "
+        f"{speed['p95']}°/s (95 %), at most {speed['most']}°/s"
+    )
+    for name, counts in found["counts"].items():
+        typer.echo(f"{name}: " + ", ".join(f"{value} {count}" for value, count in counts.items()))
+    for name, values in found["never"].items():
+        if values:
+            typer.echo(f"no {name}: {', '.join(values)}")
+    typer.echo("pairs that have met, of those whose parts come at all:")
+    for name, row in found["pairs"].items():
+        typer.echo(f"  {name:20s} {row['met']:5d} of {row['of']:5d}  {row['share']:.0%}")
 
 
 def _size(text: str) -> tuple[int, int, float]:

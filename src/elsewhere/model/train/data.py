@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -324,8 +326,14 @@ def _make(
 
 
 def _alone() -> None:
-    """A worker calculates on one core, and leaves Ctrl-C to its parent."""
-    import signal
-
+    """A worker calculates on one core, leaves Ctrl-C to its parent, and ends soon after it, however that ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["NUMBA_NUM_THREADS"] = "1"
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

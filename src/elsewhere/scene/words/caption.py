@@ -25,7 +25,7 @@ def caption_tokens(scene: Scene) -> tuple[str, ...]:
     It reads the scene and not its prompt, so that every wording of a world gives the same tokens.
     """
     head = [scene.environment, light.hour_word(scene.hour), *light.weather_words(scene.weather)[:2]]
-    head += _camera(scene.shot)[:2]
+    head += camera_words(scene.shot)[:2]
     groups = groups_of(scene.bodies)
     tokens: list[str] = []
     for bodies in groups:
@@ -69,7 +69,7 @@ def _count(count: int) -> str:
     return min(COUNTS, key=lambda word: (abs(COUNTS[word] - count), COUNTS[word]))
 
 
-def _camera(shot: Shot) -> list[str]:
+def camera_words(shot: Shot) -> list[str]:
     """Motion, then framing, as far as they are out of the ordinary."""
     words = [shot.motion] if shot.motion in CAMERAS and shot.motion != "still" else []
     if shot.elevation > 0.8:

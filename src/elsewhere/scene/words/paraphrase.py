@@ -29,12 +29,12 @@ def paraphrases(scene: Scene, rng: np.random.Generator) -> tuple[tuple[str, tupl
     found: dict[str, tuple[str, ...]] = {}
     for _ in range(2):
         text = _short(scene, rng)
-        if short_tokens_of(text) == short:
+        if text != scene.prompt and short_tokens_of(text) == short:
             found[text] = short
     details = 0
     for _ in range(TRIES):
         text = _detailed(scene, rng)
-        if details < 3 and text not in found and tokens_of(text) == full:
+        if details < 3 and text not in {*found, scene.prompt} and tokens_of(text) == full:
             found[text] = full
             details += 1
     found[scene.prompt] = full

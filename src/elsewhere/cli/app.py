@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import elsewhere
-from elsewhere.cli import compiler, doctor, generate, judge, live, serve, train, tsp
+from elsewhere.cli import compiler, doctor, generate, judge, live, rewrite, serve, train, tsp
 
 app = typer.Typer(
     help="Type a sentence, be elsewhere.",
@@ -27,6 +27,7 @@ def root(
 
 
 app.command("generate")(generate.generate)
+app.command("rewrite")(rewrite.rewrite)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("compile")(compiler.compile_)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elsewhere.cli.report import interruptible, print_json, user_errors, warn_unknown
+from elsewhere.cli.files import write_whole
+from elsewhere.cli.report import interruptible, note, print_json, user_errors, warn_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from elsewhere.live import Frame, Options
-    from elsewhere.scene import Parsed
+    from elsewhere.live.plan import Plan
 
 
 def generate(
@@ -24,33 +25,70 @@ def generate(
     output: Annotated[Path, typer.Option("--output", "-o", help="mp4, webm, gif or png (numbered pictures).")] = Path(
         "elsewhere.mp4"
     ),
-    seconds: Annotated[float, typer.Option(help="Length of the film.")] = 4.0,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of the film; without it that of shots, moves or path, else 4.")
+    ] = None,
     fps: Annotated[int, typer.Option(help="Frames a second of the world's time.")] = 24,
     size: Annotated[str, typer.Option(help="128 or 192x128; multiples of 16 from 64 to 512.")] = "128",
     seed: Annotated[int, typer.Option(help="Another seed, another take.")] = 0,
     mode: Annotated[str, typer.Option(help="grounded, dream (no guide) or calculated (no network).")] = "grounded",
-    camera: Annotated[str | None, typer.Option(help="How to look: 'from above', 'close-up', 'orbiting' …")] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(help="How to look ('from above', 'orbiting'), or moves: 'dolly in 2s, orbit left'."),
+    ] = None,
+    camera_path: Annotated[
+        Path | None, typer.Option(help="Cameras from a file: matrices (json, npz, txt) or moves in words (txt).")
+    ] = None,
+    save_camera: Annotated[Path | None, typer.Option(help="Write the film's cameras (json, npz, txt).")] = None,
+    shot: Annotated[
+        list[str] | None, typer.Option(help="One shot, again for more: '3s: close-up of the red ship, orbit left'.")
+    ] = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(help="What happens, again for more: '2s: it starts to rain', '3s: add a whale'; or a json file."),
+    ] = None,
+    rewrite: Annotated[
+        bool, typer.Option(help="Write the prompt out in detail first, and say what was written.")
+    ] = False,
     steps: Annotated[int, typer.Option(help="Network evaluations for each frame.")] = 1,
     sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet (png or jpg).")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Generate a film of PROMPT."""
+    """Generate a film of PROMPT.
+
+    elsewhere generate "a red ship in coffee" --camera "dolly in 2s, orbit left 3s"
+
+    elsewhere generate "two ships at sea" --shot "2s: wide shot" --shot "close-up of the second ship"
+
+    elsewhere generate "a red ball on a lake" --event "1s: it starts to rain" --event "2s: push the ball left"
+    """
     start = time.perf_counter()
     with user_errors():
-        from elsewhere.live.film import frame_count, read_prompt
+        from elsewhere.live.film import frame_count
         from elsewhere.live.options import Options, read_size
+        from elsewhere.live.plan import plan_film
         from elsewhere.live.writer import check_output
+        from elsewhere.scene.path_files import check_path_output
 
         check_output(output)
         if sheet is not None:
             check_output(sheet, (".png", ".jpg"))
+        if save_camera is not None:
+            check_path_output(save_camera)
         width, height = read_size(size)
         options = Options(mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps)
-        count = frame_count(seconds, fps)
-        parsed = read_prompt(prompt, seed, camera)
-    warn_unknown(tuple(parsed.unknown))
+        plan = plan_film(
+            prompt, seed=seed, seconds=seconds, fps=fps, camera=camera, shots=shot or (), events=event or (),
+            camera_path=camera_path, rewritten=rewrite,
+        )  # fmt: skip
+        count = frame_count(plan.seconds, fps)
+    warn_unknown(plan.unknown)
+    for line in plan.notes if shot or event or camera_path or rewrite else ():
+        note(line)
+    if rewrite and not json_:
+        typer.echo(f"{prompt}\n→ {plan.scene.prompt}")
     with interruptible("Stopped. Nothing was written.") as check:
-        report = _film(parsed, options, count, output, sheet, check, quiet=json_)
+        report = _film(plan, options, count, output, sheet, save_camera, check, quiet=json_)
     report["seconds_in_all"] = round(time.perf_counter() - start, 2)
     if json_:
         print_json(report)
@@ -61,11 +99,12 @@ def generate(
 
 
 def _film(
-    parsed: Parsed,
+    plan: Plan,
     options: Options,
     count: int,
     output: Path,
     sheet: Path | None,
+    save_camera: Path | None,
     check: Callable[[], None],
     *,
     quiet: bool,
@@ -76,17 +115,18 @@ def _film(
     from elsewhere.model.weights import WeightsError
 
     chosen = set(spread(count, 16)) if sheet is not None else set()
-    kept, timings, shown = [], [], []
+    kept, timings, shown, cameras = [], [], [], []
     with (
         user_errors((OutputError, WeightsError)),
         _progress(count, quiet) as advance,
         Writer(output, fps=options.fps) as writer,
     ):
-        for frame in film_frames(parsed.scene, options, count):
+        for frame in film_frames(plan.scene, options, count, plan.takes):
             check()
             writer.add(frame.rgb)
             advance(frame)
             timings.append(frame.timings)
+            cameras.append((frame.tick, frame.c2w, frame.focal))
             shown.append(time.perf_counter())
             if frame.frame_id in chosen:
                 kept.append(frame.rgb)
@@ -94,10 +134,19 @@ def _film(
     if sheet is not None:
         with user_errors((OutputError,)):
             files.append(write_picture(contact_sheet(kept), sheet))
+    if save_camera is not None:
+        from elsewhere.live.plan import camera_path_of
+        from elsewhere.scene.path_files import path_bytes
+
+        ticks, poses, focals = zip(*cameras, strict=True)
+        path = camera_path_of(plan.scene, ticks, poses, focals, options.height)
+        with user_errors((OSError,)):
+            write_whole(save_camera, path_bytes(path, save_camera.suffix.lower()))
+        files.append(save_camera)
     running = shown[-1] - shown[0]
     return {
         "files": [str(path) for path in files],
-        "prompt": parsed.scene.prompt,
+        "prompt": plan.scene.prompt,
         "mode": options.mode,
         "seed": options.seed,
         "width": options.width,
@@ -105,7 +154,17 @@ def _film(
         "frames": count,
         "frames_per_second": round((count - 1) / running, 2) if running > 0 else 0.0,
         "milliseconds": {name: round(sum(t[name] for t in timings[1:]) / max(1, count - 1), 2) for name in timings[0]},
-        "unknown": [{"word": word, "nearest": nearest} for word, nearest in parsed.unknown],
+        "unknown": [{"word": word, "nearest": nearest} for word, nearest in plan.unknown],
+        "notes": list(plan.notes),
+        "shots": [
+            {"begin": take.begin, "seconds": take.seconds, "words": take.words, "subject": list(take.subject)}
+            for take in plan.takes
+            if take.words
+        ],
+        "events": [
+            {"time": round(event.tick / 240, 4), "action": event.action, "arguments": event.arguments}
+            for event in plan.scene.events
+        ],
     }
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.live.frame import Frame
 from elsewhere.live.options import Options, check_seconds, read_size
+from elsewhere.live.plan import look_at, plan_film
 from elsewhere.live.session import Session
-from elsewhere.scene import Parsed, PromptError, parse
+from elsewhere.scene import Parsed, PromptError
 from elsewhere.scene.description import Scene
+from elsewhere.scene.path import CameraPath
 from elsewhere.scene.words.grammar import read
-from elsewhere.scene.words.lexicon import CAMERAS
+from elsewhere.scene.words.takes import Take
 from elsewhere.scene.words.tokens import checked
 
 
@@ -37,28 +41,37 @@ class Film:
 def generate(
     prompt: str,
     *,
-    seconds: float = 4.0,
+    seconds: float | None = None,
     fps: int = 24,
     size: int | str | tuple[int, int] = 128,
     seed: int = 0,
     mode: str = "grounded",
     camera: str | None = None,
+    shots: Sequence[str] = (),
+    events: Sequence[str | dict[str, Any]] = (),
+    camera_path: CameraPath | str | Path | None = None,
+    rewritten: bool = False,
     steps: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Film:
     """Generates a film of what `prompt` says.
 
-    `size` is the side in pixels, or (width, height); `camera` says how to look ("from above", "orbiting");
-    `progress` is called with the frames done and the frames in all. The same arguments give the same bits.
+    `size` is the side in pixels, or (width, height); `camera` says how to look ("from above", "orbiting") or moves
+    ("dolly in 2s, orbit left 3s"); `shots`, `events`, `camera_path` and `rewritten` are those of `plan_film`, which
+    also says how long a film without `seconds` is. `progress` is called with the frames done and the frames in all.
+    The same arguments give the same bits.
 
     ValueError (PromptError for words) names the argument, what it may be, and the nearest that would do.
     """
     width, height = read_size(size)
     options = Options(mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps)
-    count = frame_count(seconds, fps)
-    parsed = read_prompt(prompt, seed, camera)
+    plan = plan_film(
+        prompt, seed=seed, seconds=seconds, fps=fps, camera=camera, shots=shots, events=events,
+        camera_path=camera_path, rewritten=rewritten,
+    )  # fmt: skip
+    count = frame_count(plan.seconds, fps)
     shot: list[Frame] = []
-    for frame in film_frames(parsed.scene, options, count):
+    for frame in film_frames(plan.scene, options, count, plan.takes):
         shot.append(frame)
         if progress is not None:
             progress(len(shot), count)
@@ -69,15 +82,15 @@ def generate(
         focals=np.array([frame.focal for frame in shot]),
         ticks=np.array([frame.tick for frame in shot]),
         fps=fps,
-        scene=parsed.scene,
+        scene=plan.scene,
         options=options,
-        unknown=tuple(parsed.unknown),
+        unknown=plan.unknown,
     )
 
 
-def film_frames(scene: Scene, options: Options, count: int) -> Iterator[Frame]:
+def film_frames(scene: Scene, options: Options, count: int, takes: tuple[Take, ...] = ()) -> Iterator[Frame]:
     """`count` frames, one at a time, so that a long film need not fit in memory."""
-    session = Session(scene, options)
+    session = Session(scene, options, takes=takes)
     for _ in range(count):
         yield session.frame()
 
@@ -89,13 +102,7 @@ def frame_count(seconds: float, fps: int) -> int:
 
 def read_prompt(prompt: str, seed: int = 0, camera: str | None = None) -> Parsed:
     """`prompt` as a scene; `camera` words replace those of the prompt. PromptError when nothing is known."""
-    parsed = parse(prompt, seed)
-    if camera is None:
-        return parsed
-    if not read(checked(camera)).camera:
-        raise PromptError(f"camera must be words such as {', '.join(map(repr, CAMERAS))}; got {camera[:60]!r}")
-    shot = parse(f"{prompt}, {camera}", seed).scene.shot
-    return replace(parsed, scene=replace(parsed.scene, shot=shot))
+    return look_at(prompt, seed, camera)
 
 
 def unknown_words(prompt: str) -> tuple[tuple[str, str], ...]:

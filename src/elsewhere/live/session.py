@@ -7,7 +7,6 @@ not know how long a frame may take, nor who watches.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -20,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from elsewhere.live.director import Director
 from elsewhere.live.frame import Controls, Frame, depth_range, world_id
 from elsewhere.live.options import TICKS_PER_SECOND, Options
 from elsewhere.render import to_display
 from elsewhere.scene.camera import Camera
-from elsewhere.scene.catalogue import KINDS
 from elsewhere.scene.description import Event, Scene
-from elsewhere.scene.shots import camera_at, subject
+from elsewhere.scene.words.takes import Take
 
 if TYPE_CHECKING:
     from elsewhere.model.generator import Generator
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
     from elsewhere.render import Guide, Stage
 
 
-DOLLY_SECONDS = 1.0
-"""How long the camera takes for most of a way."""
-LOWEST = 0.3
-"""Least height of a camera that goes down, in radii of what it looks at."""
 MODEL_FPS = 24
 """The network counts time in frames of this rate."""
 
@@ -47,6 +42,9 @@ class Painter(Protocol):
 
     def prepare(self, guide: Guide, stage: Stage) -> Any:
         """What can be made of a guide before its turn, in another thread."""
+
+    def retell(self, scene: Scene, *, cut: bool) -> None:
+        """The next frame is of `scene`; after a cut nothing of the frames before shall show in it."""
 
     def frame(
         self, guide: Guide, stage: Stage, camera: Camera, *, position: float | None = None, prepared: Any = None
@@ -58,6 +56,9 @@ class Plain:
 
     def prepare(self, guide: Guide, stage: Stage) -> NDArray[np.float32]:
         return to_display(guide.lit)
+
+    def retell(self, scene: Scene, *, cut: bool) -> None:
+        """It has no memory."""
 
     def frame(
         self, guide: Guide, stage: Stage, camera: Camera, *, position: float | None = None, prepared: Any = None
@@ -75,6 +76,10 @@ class Sketch:
     state: State
     camera: Camera
     guide: Guide
+    stage: Stage
+    scene: Scene | None
+    """What the painter is told before this frame, when that has changed."""
+    cut: bool
     prepared: Any
     simulate: float
     draw: float
@@ -83,12 +88,14 @@ class Sketch:
 
 
 class Session:
-    """`scene` shown with `options`, frame by frame. Not for use by two threads at once.
+    """`scene` shown with `options`, frame by frame, in `takes` where there are some. Not for two threads at once.
 
-    The same scene, options and controls give the same bits.
+    The same scene, options, takes and controls give the same bits. Events of the scene happen at their ticks.
     """
 
-    def __init__(self, scene: Scene, options: Options | None = None, **overrides: int | str) -> None:
+    def __init__(
+        self, scene: Scene, options: Options | None = None, *, takes: tuple[Take, ...] = (), **overrides: int | str
+    ) -> None:
         from elsewhere.physics import World  # solvers and ray caster compile when they are first wanted
         from elsewhere.render import Stage
 
@@ -99,9 +106,10 @@ class Session:
         self._painter = open_painter(scene, self.options)
         self.world = World(scene, self.options.seed)
         # The network has the other cores.
-        threads = max(1, (os.cpu_count() or 1) - 1)
-        self.stage = Stage(scene, self.world.swell, self.world.water_cell, threads=threads)
-        self._dolly = Dolly(scene, self.world.state)
+        self._threads = max(1, (os.cpu_count() or 1) - 1)
+        self.stage = Stage(scene, self.world.swell, self.world.water_cell, threads=self._threads)
+        self._director = Director(self.world.scene, self.world.state, takes)
+        self._shown = scene
         self._previous: tuple[State, Camera] | None = None
         self._index = 0
         self._ahead: Future[Sketch] | None = None
@@ -167,7 +175,10 @@ class Session:
         self._ahead = self._worker.submit(self._sketch, sketch.controls, self._index)
         start = time.monotonic()
         position = MODEL_FPS * state.tick / TICKS_PER_SECOND
-        rgb, depth = self._painter.frame(sketch.guide, self.stage, camera, position=position, prepared=sketch.prepared)
+        if sketch.scene is not None:
+            self._painter.retell(sketch.scene, cut=sketch.cut)
+        guide, prepared = sketch.guide, sketch.prepared
+        rgb, depth = self._painter.frame(guide, sketch.stage, camera, position=position, prepared=prepared)
         painted = time.monotonic()
         near, far = depth_range(depth)
         return Frame(
@@ -201,8 +212,13 @@ class Session:
         start = time.monotonic()
         state = self._advance(index)
         simulated = time.monotonic()
-        camera = self._camera(state, controls)
-        guide = self.stage.guide(state, camera, self._previous)
+        changed = self._restage()
+        cut = index > 0 and self._director.cuts(state.tick)
+        camera = self._director.camera(state, self.options.width, self.options.height, controls)
+        previous = self._previous
+        if cut or (previous is not None and len(previous[0].position) != len(state.position)):
+            previous = None
+        guide = self.stage.guide(state, camera, previous)
         prepared = self._painter.prepare(guide, self.stage)
         drawn = time.monotonic()
         return Sketch(
@@ -211,6 +227,9 @@ class Session:
             state=state,
             camera=camera,
             guide=guide,
+            stage=self.stage,
+            scene=replace(self._shown, shot=self._director.shot) if changed or cut else None,
+            cut=cut,
             prepared=prepared,
             simulate=1e3 * (simulated - start),
             draw=1e3 * (drawn - simulated),
@@ -221,48 +240,24 @@ class Session:
         due = self.options.tick_of(index) - self.world.tick
         return self.world.advance(due) if due > 0 else self.world.state
 
-    def _camera(self, state: State, controls: Controls) -> Camera:
-        camera = camera_at(
-            self.scene,
-            state.tick / TICKS_PER_SECOND,
-            self.options.width,
-            self.options.height,
-            yaw=controls.yaw,
-            pitch=controls.pitch,
-            offset=controls.offset,
-        )
-        return self._dolly.carry(camera, state)
+    def _restage(self) -> bool:
+        """Makes the stage ready for what events have changed, and says whether there was something."""
+        scene = self.world.scene
+        hour, weather = self.world.climate()
+        # Waves and the drift of clouds are those of the wind that the film began with.
+        born = self.scene.weather
+        weather = replace(weather, wind_speed=born.wind_speed, wind_heading=born.wind_heading)
+        changed = scene is not self._shown
+        if scene.bodies != self._shown.bodies:
+            from elsewhere.render import Stage
 
-
-class Dolly:
-    """Carries the shot along, softly, with the middle of all that moves: what is filmed stays in view.
-
-    It follows what falls, and stays above what sinks.
-    """
-
-    def __init__(self, scene: Scene, state: State) -> None:
-        self._movable = np.array([not KINDS[body.kind].fixed for body in scene.bodies], dtype=bool)
-        self._lowest = LOWEST * subject(scene)[1]
-        self._start = state.position
-        self._tick = state.tick
-        self._moved, self._pace, self._shift = np.zeros((3, 3))
-
-    def carry(self, camera: Camera, state: State) -> Camera:
-        """`camera`, shifted to where the dolly is at the tick of `state`; ticks only go up."""
-        elapsed = (state.tick - self._tick) / TICKS_PER_SECOND
-        if self._movable.any() and elapsed > 0:
-            moved = (state.position - self._start)[self._movable].mean(axis=0)
-            moved[1] = min(moved[1], 0.0)
-            pull = 1.0 - math.exp(-elapsed / DOLLY_SECONDS)
-            self._pace = self._pace + pull * ((moved - self._moved) / elapsed - self._pace)
-            self._shift = self._shift + elapsed * self._pace + pull * (moved - self._shift)
-            self._moved = moved
-        self._tick = state.tick
-        c2w = camera.c2w.copy()
-        lowest = min(float(c2w[1, 3]), self._lowest)
-        c2w[:3, 3] += self._shift
-        c2w[1, 3] = max(c2w[1, 3], lowest)
-        return replace(camera, c2w=c2w)
+            staged = replace(scene, hour=hour, weather=weather, events=())
+            self.stage = Stage(staged, self.world.swell, self.world.water_cell, threads=self._threads)
+            self._director.recast(scene)
+        elif (hour, weather) != (self.stage.scene.hour, self.stage.scene.weather):
+            self.stage.relight(hour, weather)
+        self._shown = scene
+        return changed
 
 
 _loading = threading.Lock()

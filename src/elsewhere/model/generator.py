@@ -108,6 +108,8 @@ class Stream:
         self.generator, self.scene, self.seed = generator, scene, seed
         self.scale = scene_scale(scene)
         self.frame_number = 0
+        self.remembered = 0
+        """Frames since the last cut."""
         self.first: Camera | None = None
         self.past: Told | None = None
         self._networks: Networks | None = None
@@ -118,14 +120,26 @@ class Stream:
         with self._opening:  # one thread may prepare a frame while another one paints
             if self._networks is None:
                 networks = self.generator.workshop.networks(height, width)
-                config = self.generator.models.transformer
-                words = token_ids(self.scene, config.vocabulary, config.text_length)
-                for name, values in zip(("keys", "values"), self.generator.models.tables.text(words), strict=True):
-                    networks.step.write(f"text {name}", values)
+                self._write_words(networks)
                 self._networks = networks
         if self._networks.size != (height, width):
             raise ValueError(f"this stream has pictures of {self._networks.size} pixels, got {(height, width)}")
         return self._networks
+
+    def _write_words(self, networks: Networks) -> None:
+        config = self.generator.models.transformer
+        words = token_ids(self.scene, config.vocabulary, config.text_length)
+        for name, values in zip(("keys", "values"), self.generator.models.tables.text(words), strict=True):
+            networks.step.write(f"text {name}", values)
+
+    def retell(self, scene: Scene, *, cut: bool = False) -> None:
+        """The next frames are of `scene`. After a cut the stream forgets its past, so that no old shot shows in the
+        new one; the noise goes on."""
+        self.scene = scene
+        if self._networks is not None:
+            self._write_words(self._networks)
+        if cut:
+            self.past, self.first, self.remembered = None, None, 0
 
     def make_ready(self, height: int, width: int) -> None:
         """Opens this stream's networks. What goes wrong is for the first frame to say, in its own thread."""
@@ -151,6 +165,7 @@ class Stream:
         told = self.tell(features, camera, position)
         self.past = self.sample(networks, told)
         self.frame_number += 1
+        self.remembered += 1
         picture = networks.picture(self.past.latents, planes)
         rgb = np.rint(np.clip(picture[..., :3], 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
         if self.generator.mode == "grounded":
@@ -200,8 +215,8 @@ class Stream:
             ("features", np.stack([past.features, told.features])),
             ("cosines", cosines),
             ("sines", sines),
-            ("slot", np.int32(slot_of(models.transformer, max(self.frame_number - 1, 0)))),
-            ("visible", visible_slots(models.transformer, self.frame_number)),
+            ("slot", np.int32(slot_of(models.transformer, max(self.remembered - 1, 0)))),
+            ("visible", visible_slots(models.transformer, self.remembered)),
         ):
             step.write(name, values)
         size = 1.0 / steps

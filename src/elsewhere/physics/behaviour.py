@@ -61,13 +61,15 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What actor `body` wants. `target` is another actor or None, `sense` ±1 the way round that is shorter."""
+    """What actor `body` wants. `target` is another actor or None, `sense` ±1 the way round that is shorter, `since` the
+    second from which on it wants it."""
 
     body: int
     verb: str
     target: int | None = None
     speed: float = 1.0
     sense: float = 1.0
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +213,10 @@ def _roll(wish: Wish, actors: Sequence[Actor], stage: Stage) -> None:
 
 def _sink(wish: Wish, actors: Sequence[Actor], stage: Stage) -> None:
     me = actors[wish.body]
-    me.buoyancy = max(0.0, 1.0 - stage.seconds * wish.speed / SINKING_TIME)
+    seconds = stage.seconds - wish.since
+    me.buoyancy = max(0.0, 1.0 - seconds * wish.speed / SINKING_TIME)
     front_x, front_z = me.front()
-    lean = min(1.0, 0.25 * stage.seconds * wish.speed) * 0.012 * me.mass * GRAVITY * me.length
+    lean = min(1.0, 0.25 * seconds * wish.speed) * 0.012 * me.mass * GRAVITY * me.length
     me.twist((front_x, front_z), wish.sense * lean)
     me.twist((-front_z, front_x), -0.8 * lean)
 

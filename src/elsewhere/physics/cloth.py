@@ -292,6 +292,20 @@ class Sheets:
             step,
         )
 
+    def take_over(self, other: Sheets, body: dict[int, int]) -> None:
+        """Sheets of bodies that go on hang as in `other`; `body` gives the row here of one there."""
+        here: dict[int, list[int]] = {}
+        for s, owner in enumerate(self.wardrobe.body.tolist()):
+            here.setdefault(owner, []).append(s)
+        count: dict[int, int] = {}
+        for s, owner in enumerate(other.wardrobe.body.tolist()):
+            rank = count[owner] = count.get(owner, -1) + 1
+            if owner in body:
+                mine = here[body[owner]][rank]
+                to = slice(self.wardrobe.start[mine], self.wardrobe.start[mine + 1])
+                at = slice(other.wardrobe.start[s], other.wardrobe.start[s + 1])
+                self.point[to], self.velocity[to] = other.point[at], other.velocity[at]
+
     def grids(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float32], ...]:
         """`point` or `velocity` as one (rows, columns, 3) float32 array for each sheet."""
         w = self.wardrobe

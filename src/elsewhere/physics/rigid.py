@@ -296,6 +296,20 @@ class Rigid:
         self._data.qvel[6 * m + 3 : 6 * m + 6] += rotation_matrix(tuple(self.orientation[index])).T @ np.asarray(spin)
         self._refresh()
 
+    def take_over(self, other: Rigid, pairs: list[tuple[int, int]]) -> None:
+        """Body i of each pair (i, j) goes on as body j of `other` is now."""
+        for i, j in pairs:
+            m = int(np.searchsorted(self.free, i))
+            if m >= len(self.free) or self.free[m] != i:
+                continue
+            n = int(np.searchsorted(other.free, j))
+            self._data.qpos[7 * m : 7 * m + 7] = other._data.qpos[7 * n : 7 * n + 7]
+            self._data.qvel[6 * m : 6 * m + 6] = other._data.qvel[6 * n : 6 * n + 6]
+            self.added_mass[i] = other.added_mass[j]
+        self._mujoco.mj_forward(self._model, self._data)
+        self._last = self._data.qpos.reshape(-1, 7).copy()
+        self._refresh()
+
     def step(self) -> None:
         """One tick under `force` and `torque`."""
         if len(self.free) == 0:

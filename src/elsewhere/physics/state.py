@@ -8,6 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from elsewhere.physics.tick import TICK
+
+TICKS_PER_SECOND = round(1 / TICK)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:

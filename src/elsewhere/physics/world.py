@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.physics import behaviour, buoyancy, swell
+from elsewhere.physics.change import SCENE_ACTIONS, Climate, body_index, changed, check
 from elsewhere.physics.cloth import Sheets, wardrobe_of
 from elsewhere.physics.rigid import Arena, Rigid, Solid, rotation_matrix
 from elsewhere.physics.state import State, Swell
 from elsewhere.physics.tick import TICK
 from elsewhere.physics.water import GRID, Water
 from elsewhere.scene.catalogue import ENVIRONMENTS, KINDS, MATERIALS
-from elsewhere.scene.description import Body, Event, Scene
+from elsewhere.scene.description import Body, Event, Scene, Weather
 from elsewhere.scene.kinds import Collider, Environment, Kind
 
 WATER_TICKS = 2
@@ -36,7 +37,7 @@ STIFFNESS = 0.10
 """Least metacentric height of a thing made of several parts, in beams: its builders gave it ballast."""
 RUN_UP = 2.0
 """Seconds of way whose wake lies on the water when the film begins."""
-ACTIONS = ("push", "rain", "splash", "wind")
+ACTIONS = tuple(sorted({*SCENE_ACTIONS, "push", "splash"}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,14 +129,18 @@ def _turned(colliders: tuple[Collider, ...], orientation: tuple[float, ...]) -> 
 class World:
     """A scene in motion.
 
-    `tick` counts ticks since the start; `swell` and `water_cell` (metres, x and z) never change. Raises ValueError for
-    kinds, environments, verbs, materials or targets that do not exist. Bodies start at rest on the ground or afloat at
-    their draught; a positive y of `Body.position` lifts them by so much above that.
+    `tick` counts ticks since the start; `scene` is as events have made it so far; `swell` and `water_cell` (metres, x
+    and z) never change. Raises ValueError for kinds, environments, verbs, materials or targets that do not exist.
+    Bodies start at rest on the ground or afloat at their draught; a positive y of `Body.position` lifts
+    them by so much above that.
     """
 
     def __init__(self, scene: Scene, seed: int, *, coupling: Coupling | None = None) -> None:
         self.scene, self.seed, self.tick = scene, int(seed), 0
         self._coupling = coupling or Coupling()
+        self._born = scene.weather
+        self._climate = Climate(0, scene.hour, scene.weather)
+        self._since: dict[str, float] = {}
         self._place: Environment = ENVIRONMENTS[_known(scene.environment, "scene.environment", ENVIRONMENTS)]
         self._things = [_thing(b) for b in scene.bodies]
         weather = scene.weather
@@ -276,7 +281,8 @@ class World:
                 if target is None and verb == "battle":
                     target = self._rival(i)
                 target = None if target == i else target
-                wishes.append(behaviour.Wish(i, verb, target, wish.speed, self._sense(i, target)))
+                since = self._since.get(thing.body.name, 0.0)
+                wishes.append(behaviour.Wish(i, verb, target, wish.speed, self._sense(i, target), since))
             if not thing.body.behaviours:
                 wishes.append(behaviour.Wish(i, "rest"))
         return wishes
@@ -429,31 +435,35 @@ class World:
     def apply(self, event: Event) -> None:
         """Makes something happen: at once if its tick has come, else at its tick.
 
-        "push" {body: name or index, x, y, z: change of velocity in m/s}; "wind" {speed m/s, heading rad} moves cloth
-        and things, not the swell; "rain" {amount 0…1}; "splash" {x, z, height: metres}. Raises ValueError for others.
+        "push" {body: name or index, x, y, z: change of velocity in m/s, or `toward` another body at `speed`}; "splash"
+        {x, z, height: metres}; "wind" {speed m/s, heading rad} moves cloth and things, not the swell; "rain", "snow",
+        "fog", "clouds" {amount 0…1}; "hour" {hour}; "add" {name, kind and, where wanted, size, color_name, material,
+        verb, target, speed, x, z or near with bearing (rad from +Z to +X), yaw, lift in metres}; "remove" {body}; "do"
+        {body, verb, target, speed}. Raises ValueError for others.
         """
-        self._check(event)
         if event.tick <= self.tick:
             self._happen(event)
         else:
+            self._check(event)
             self._queue = sorted([*self._queue, event], key=lambda e: e.tick)
 
+    def climate(self) -> tuple[float, Weather]:
+        """Hour and weather now, on their way to what the scene says."""
+        return self._climate.at(self.tick, self.scene)
+
     def _check(self, event: Event) -> None:
+        """What can be said of an event before its time: later ones may be about things still to come."""
         _known(event.action, "event.action", ACTIONS)
         for name, value in event.arguments.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"event argument {name!r} must be finite; got {value}; nearest valid is 0.0")
-        if event.action == "push":
-            self._index(event.arguments.get("body", 0))
+        if event.tick <= self.tick:
+            check(self.scene, event)
+            if event.action == "push":
+                self._index(event.arguments.get("body", 0))
 
     def _index(self, body: object) -> int:
-        if isinstance(body, str):
-            names = [t.body.name for t in self._things]
-            return names.index(_known(body, "body", names))
-        count = len(self._things)
-        if not isinstance(body, int) or not 0 <= body < count:
-            raise ValueError(f"body must be a name or an index from 0 to {count - 1}; got {body!r}; nearest valid is 0")
-        return body
+        return body_index([t.body for t in self._things], body)
 
     def _happen(self, event: Event) -> None:
         self._check(event)
@@ -462,19 +472,61 @@ class World:
             return float(event.arguments.get(name, default) or 0.0)
 
         if event.action == "push":
-            self._rigid.kick(
-                self._index(event.arguments.get("body", 0)), (number("x", 0.0), number("y", 0.0), number("z", 0.0))
-            )
-        elif event.action == "wind":
+            self._push(event)
+        elif event.action == "splash":
+            if self._water is not None:
+                size = 0.05 * min(self._place.half_size)
+                height = min(max(number("height", 0.5 * size), -4.0 * size), 4.0 * size)
+                self._water.splash(number("x", 0.0), number("z", 0.0), height, max(size, 2.5 * max(self._water.cell)))
+        else:
+            self._change(event, changed(self.scene, event, self._rigid.position))
+        if event.action == "wind":
             self._set_wind(
                 min(max(number("speed", 0.0), 0.0), 30.0), number("heading", self.scene.weather.wind_heading)
             )
         elif event.action == "rain":
             self._rain = min(max(number("amount", 1.0), 0.0), 1.0)
-        elif event.action == "splash" and self._water is not None:
-            size = 0.05 * min(self._place.half_size)
-            height = min(max(number("height", 0.5 * size), -4.0 * size), 4.0 * size)
-            self._water.splash(number("x", 0.0), number("z", 0.0), height, max(size, 2.5 * max(self._water.cell)))
+
+    def _push(self, event: Event) -> None:
+        arguments = event.arguments
+        index = self._index(arguments.get("body", 0))
+        x, y, z = (float(arguments.get(name) or 0.0) for name in "xyz")
+        if arguments.get("toward") is not None:
+            way = self._rigid.position[self._index(arguments["toward"])] - self._rigid.position[index]
+            pace = float(arguments.get("speed") or 0.0) / max(math.hypot(way[0], way[2]), 1e-9)
+            x, z = x + pace * float(way[0]), z + pace * float(way[2])
+        self._rigid.kick(index, (x, y, z))
+
+    def _change(self, event: Event, scene: Scene) -> None:
+        """The scene is `scene` from now on."""
+        hour, weather = self.climate()
+        if scene.hour != self.scene.hour or scene.weather != self.scene.weather:
+            self._climate = Climate(self.tick, hour, weather)
+        if event.action in ("add", "do", "remove"):
+            name = event.arguments.get("name" if event.action == "add" else "body")
+            name = name if isinstance(name, str) else self.scene.bodies[self._index(name)].name
+            self._since[name] = self.tick * TICK
+            self._recast(scene)
+        self.scene = scene
+
+    def _recast(self, scene: Scene) -> None:
+        """Goes on with the bodies of `scene`: those that were here stay as they are, water and cloth too."""
+        kept, fresh = dict(self.__dict__), World(replace(scene, events=(), weather=self._born), self.seed)
+        was = {t.body.name: i for i, t in enumerate(self._things)}
+        pairs = [(i, was[t.body.name]) for i, t in enumerate(fresh._things) if t.body.name in was]
+        fresh._rigid.take_over(self._rigid, pairs)
+        for new, old in pairs:
+            fresh._buoyancy[new] = self._buoyancy[old]
+        fresh._sheets.take_over(self._sheets, {old: new for new, old in pairs})
+        own = ("_things", "_columns", "_rigid", "_fleet", "_wet", "_share", "_buoyancy", "_actors", "_force", "_torque")
+        self.__dict__.update(kept | {name: fresh.__dict__[name] for name in (*own, "_sheets")})
+        self._wishes = self._wish()
+        self._behave()
+        if self._water is not None:
+            self._lift()
+            self._imprint(self._rigid.position)
+            self._water.settle()
+        self._rigid.force[:], self._rigid.torque[:] = 0.0, 0.0
 
     def _set_wind(self, speed: float, heading: float) -> None:
         x, z = swell.wind_direction(heading)

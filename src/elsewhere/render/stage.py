@@ -22,7 +22,7 @@ from elsewhere.render.pose import cloth_triangles, pose_bodies, pose_boxes, pose
 from elsewhere.render.sampling import point_table
 from elsewhere.render.shade import MATERIAL_SIZE
 from elsewhere.scene.camera import Camera
-from elsewhere.scene.description import Body, Scene
+from elsewhere.scene.description import Body, Scene, Weather
 from elsewhere.scene.kinds import TEXTURES, Environment, Kind, Material
 
 TICKS_PER_SECOND = 240.0
@@ -95,6 +95,12 @@ class Stage:
         self._build([_named(kinds, body.kind, "body.kind") for body in scene.bodies])
         self.materials: tuple[Material, ...] = tuple(self._materials)
         self._table = np.array([_material_row(m) for m in self.materials]).reshape(-1, MATERIAL_SIZE)
+
+    def relight(self, hour: float, weather: Weather) -> None:
+        """Draws in another light and weather from now on. Waves and the clouds' drift follow its wind."""
+        with self._lock:
+            self.scene = replace(self.scene, hour=hour, weather=weather)
+            self.light = sky.light_of(hour, weather)
 
     # -- what is built once
 

@@ -259,3 +259,8 @@ def _scene(tree: Any) -> Scene:
                 hint = _nearest(behaviour.target, sorted(names))
                 raise _fail(f"scene.bodies[{index}].behaviours.target", f"the name of a body{hint}", behaviour.target)
     return scene
+
+
+def read_events(items: list[dict[str, Any]]) -> tuple[Event, ...]:
+    """Events of plain JSON objects {tick, action, arguments}. Raises ValueError as `from_json`."""
+    return tuple(_list(_EVENT, MAXIMUM_EVENTS)(items, "events"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from elsewhere.scene import catalogue
 from elsewhere.scene.camera import Camera
 from elsewhere.scene.description import Body, Scene, Vector3
+from elsewhere.scene.moves import Move, Moves, Rig
 
 ORBIT_RATE = 0.14
 """Radians per second of an orbit at rate 1."""
@@ -48,26 +50,128 @@ def camera_at(
     middle, radius = subject(scene)
     target = middle if focus is None else np.array(focus, dtype=np.float64)
     azimuth, elevation, distance, turn = _moved(scene, seconds)
-    half_up = 0.5 * shot.field_of_view
-    half_across = math.atan(math.tan(half_up) * width / height)
-    fitting = _MARGIN * radius / math.sin(min(half_up, half_across))
+    lens = _Lens.of(shot.field_of_view, width, height)
+    fitting = lens.fitting(radius)
     azimuth += _swing(scene.environment, _rounded(middle), fitting * shot.distance, shot.azimuth, shot.elevation)
     reach, wind = distance * fitting, scene.weather.wind_speed
     if shot.motion == "orbit":
         elevation = _orbit_elevation(scene.environment, wind, _rounded(middle), radius, reach, elevation)
     else:
         elevation = _clear_elevation(scene.environment, wind, target, radius, reach, azimuth, elevation)
-    toward = _toward(azimuth, elevation)
-    position = target + min(reach, 0.93 * _free_length(scene.environment, target, toward)) * toward
+    stand = _Stand(target, radius, azimuth, elevation, reach, turn + yaw, pitch, offset)
+    return _camera(scene, stand, lens, width, height)
+
+
+class RiggedShot:
+    """The shot of `scene`, carried by `moves` as a rig carries a camera; seconds count from the shot's beginning.
+
+    The shot's own motion is left out. One elevation that clears rim and walls all along the way is kept to, so that the
+    camera does not hop where a rim comes nearer.
+    """
+
+    def __init__(self, scene: Scene, moves: tuple[Move, ...], width: int, height: int) -> None:
+        self.scene, self._width, self._height = scene, width, height
+        self.size = (width, height)
+        shot = scene.shot
+        self._middle, self._radius = subject(scene)
+        self._lens = _Lens.of(shot.field_of_view, width, height)
+        fitting = self._lens.fitting(self._radius)
+        self._reach = shot.distance * fitting
+        self.moves = Moves(moves, self._reach)
+        swing = _swing(scene.environment, _rounded(self._middle), self._reach, shot.azimuth, shot.elevation)
+        self._azimuth = shot.azimuth + swing
+        self._floor = self._clear()
+
+    @property
+    def seconds(self) -> float:
+        """When the last move ends."""
+        return self.moves.seconds
+
+    def at(
+        self,
+        seconds: float,
+        *,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        offset: Vector3 = (0.0, 0.0, 0.0),
+    ) -> Camera:
+        """The camera after `seconds`; a person's hands as in `camera_at`. ValueError for a number not finite."""
+        _check(seconds, self._width, self._height, (yaw, pitch, *offset))
+        rig, shot = self.moves.at(seconds), self.scene.shot
+        azimuth, reach = self._azimuth + rig.azimuth, self._reach_of(rig)
+        elevation = min(max(shot.elevation + rig.elevation, self._floor), _STEEPEST)
+        moved = (offset[0] + rig.across, offset[1] + rig.up, offset[2])
+        stand = _Stand(
+            self._middle, self._radius, azimuth, elevation, reach, yaw + rig.turn, pitch + rig.tilt, moved
+        )  # fmt: skip
+        lens = replace(self._lens, half_up=math.atan(math.tan(self._lens.half_up) * math.exp(-rig.zoom)))
+        return _camera(self.scene, stand, lens, self._width, self._height)
+
+    def _reach_of(self, rig: Rig) -> float:
+        return max(self._reach * math.exp(rig.distance) - rig.near, 0.25 * self._radius)
+
+    def _clear(self) -> float:
+        """The least elevation that is clear wherever the moves lead."""
+        scene, wind = self.scene, self.scene.weather.wind_speed
+        found = 0.02
+        for seconds in np.linspace(0.0, self.seconds, 1 + min(round(4 * self.seconds), 400)):
+            rig = self.moves.at(float(seconds))
+            azimuth, reach = self._azimuth + rig.azimuth, self._reach_of(rig)
+            place = (scene.environment, wind, self._middle, self._radius, reach, azimuth)
+            found = max(found, _clear_elevation(*place, 0.02))
+        return found
+
+
+def least_height(scene: Scene, position: NDArray[np.float64]) -> float:
+    """Lowest y, metres, at which a camera over the (x, z) of `position` is above waves, ground and rim."""
+    return _least_height(scene.environment, scene.weather.wind_speed, position, subject(scene)[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Lens:
+    """Half the angles of view, up and across, radians."""
+
+    half_up: float
+    half_across: float
+
+    @classmethod
+    def of(cls, field_of_view: float, width: int, height: int) -> _Lens:
+        half_up = 0.5 * field_of_view
+        return cls(half_up, math.atan(math.tan(half_up) * width / height))
+
+    def fitting(self, radius: float) -> float:
+        """Distance at which a sphere just fits."""
+        return _MARGIN * radius / math.sin(min(self.half_up, self.half_across))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """Where a camera stands about its target, and how it is turned and moved there."""
+
+    target: NDArray[np.float64]
+    radius: float
+    azimuth: float
+    elevation: float
+    reach: float
+    yaw: float
+    pitch: float
+    offset: Vector3
+
+
+def _camera(scene: Scene, stand: _Stand, lens: _Lens, width: int, height: int) -> Camera:
+    """The camera of a stand, kept off walls and above water and ground."""
+    target, toward = stand.target, _toward(stand.azimuth, stand.elevation)
+    position = target + min(stand.reach, 0.93 * _free_length(scene.environment, target, toward)) * toward
     back = _unit(position - target)
-    heading, tilt = math.atan2(back[0], back[2]) + turn + yaw, math.asin(-back[1]) + pitch
+    heading, tilt = math.atan2(back[0], back[2]) + stand.yaw, math.asin(-back[1]) + stand.pitch
     rotation = _rotation(heading, min(max(tilt, -1.54), 1.54))
     level = _rotation(heading, 0.0)
-    position = position + level @ np.array(offset, dtype=np.float64)
-    position[1] = max(position[1], _least_height(scene.environment, wind, position, radius))
+    position = position + level @ np.array(stand.offset, dtype=np.float64)
+    lowest = _least_height(scene.environment, scene.weather.wind_speed, position, stand.radius)
+    position[1] = max(position[1], lowest)
     c2w = np.eye(4)
     c2w[:3, :3], c2w[:3, 3] = rotation, position
-    focal = 0.5 * height / math.tan(half_up)
+    focal = 0.5 * height / math.tan(lens.half_up)
     return Camera(c2w=c2w, focal=focal, center=(0.5 * width, 0.5 * height), width=width, height=height)
 
 

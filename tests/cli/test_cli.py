@@ -169,3 +169,57 @@ def test_version_and_help() -> None:
     assert call("--version").stdout.strip() == elsewhere.__version__
     for verb in ("generate", "serve", "doctor", "judge"):
         assert call(verb, "--help").exit_code == 0
+
+
+def test_a_film_is_directed(tmp_path: Path) -> None:
+    film, path = tmp_path / "film.mp4", tmp_path / "path.json"
+    told = (
+        "--shot",
+        "0.5s: wide shot",
+        "--shot",
+        "close-up of the duck, orbit left",
+        "--event",
+        "0.2s: add a blue ball",
+    )
+    quick = ("--mode", "calculated", "--size", "64", "--fps", "4", "--seconds", "1")
+    result = call("generate", DUCK, "-o", str(film), "--save-camera", str(path), "--json", *told, *quick)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["files"] == [str(film), str(path)]
+    assert [(take["begin"], take["seconds"], take["subject"]) for take in report["shots"]] == [
+        (0.0, 0.5, []), (0.5, 0.5, ["rubber duck 1"]),
+    ]  # fmt: skip
+    assert [(event["time"], event["action"]) for event in report["events"]] == [(0.2, "add")]
+    assert len(json.loads(path.read_text())["frames"]) == 4
+    result = call("generate", DUCK, "-o", str(film), "--camera-path", str(path), "--json", *quick)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--shot", "close-up wide shot"], "contradict"),
+        (["--shot", "close-up of the whale"], "there is no whale"),
+        (["--event", "1s: the duck explodes"], "nearest event"),
+        (["--event", "nowhere.json"], "nowhere.json"),
+        (["--camera", "dolly in 2s, wobble 3s"], "is no move"),
+        (["--camera-path", "nowhere.json"], "nowhere.json"),
+        (["--save-camera", "path.csv"], "ending in .json"),
+    ],
+)
+def test_wrong_directions_end_with_two(tmp_path: Path, arguments: list[str], said: str) -> None:
+    result = call("generate", DUCK, "-o", str(tmp_path / "film.mp4"), *arguments, *QUICK)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_rewrite_shows_both() -> None:
+    result = call("rewrite", "a ship in coffee")
+    assert result.exit_code == 0
+    first, second = result.stdout.splitlines()
+    assert first == "a ship in coffee"
+    assert "pirate ship" in second and len(second.split()) > 10
+    report = json.loads(call("rewrite", "a ship in coffee", "--json").stdout)
+    assert report["text"] in second and report["added"]
+    assert call("rewrite", "qqzz").exit_code == 2

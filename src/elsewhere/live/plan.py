@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from elsewhere.live.options import TICKS_PER_SECOND, check_seconds
-from elsewhere.scene import Parsed, PromptError, Scene, parse
+from elsewhere.scene import Event, Parsed, PromptError, Scene, parse
 from elsewhere.scene.path import CameraPath
 from elsewhere.scene.path_files import read_path
 from elsewhere.scene.shots import least_height
@@ -85,6 +87,7 @@ def plan_film(
         low = 0 if path.free else sum(pose[1, 3] < least_height(scene, pose[:3, 3]) for pose in path.c2w)
         if low:
             notes.append(f'camera path: {low} of {len(path.c2w)} rows lifted above water or ground; say "free" to keep')
+    _rehearse(scene, happening)
     length = check_seconds(USUAL_SECONDS if seconds is None else seconds)
     for event in happening:
         if event.tick / TICKS_PER_SECOND >= length:
@@ -108,6 +111,21 @@ def _items(events: Sequence[str | dict[str, Any]]) -> list[str | dict[str, Any]]
         is_file = isinstance(item, str) and item.strip().lower().endswith(".json")
         items += read_event_file(Path(str(item).strip())) if is_file else [item]
     return items
+
+
+def _rehearse(scene: Scene, events: Sequence[Event]) -> None:
+    """Raises ValueError for an event that could not happen when its time comes, before anything is made."""
+    from elsewhere.physics.change import SCENE_ACTIONS, body_index, changed, check_action
+
+    for event in events:
+        try:
+            check_action(event.action)
+            if event.action in SCENE_ACTIONS:
+                scene = changed(scene, event, np.zeros((len(scene.bodies), 3)))
+            elif event.action == "push":
+                body_index(scene.bodies, event.arguments.get("body", 0))
+        except ValueError as error:
+            raise PromptError(f"event at {event.tick / TICKS_PER_SECOND:g} s: {error}") from None
 
 
 def look_at(prompt: str, seed: int, camera: str | None) -> Parsed:
@@ -136,8 +154,6 @@ def camera_path_of(
 
     It is marked free when a camera stood lower than paths usually may, so that none is lifted.
     """
-    import numpy as np
-
     free = any(pose[1, 3] < least_height(scene, pose[:3, 3]) for pose in poses)
     times = np.array(ticks) / TICKS_PER_SECOND
     return CameraPath.make(np.stack(poses), times, np.array(focals), height=height, free=free)

@@ -136,10 +136,15 @@ class Session:
         for event in events:
             self.world.apply(event)
         for index in range(number):
-            self._camera(self._advance(index), Controls())  # the dolly follows frame by frame
+            state = self._advance(index)
+            self._restage()
+            # The dolly follows frame by frame.
+            self._director.camera(state, self.options.width, self.options.height, Controls())
             if index % self.options.fps == self.options.fps - 1:
                 progress((index + 1) / number)
         self._index = number
+        if self._shown is not self.scene:
+            self._painter.retell(replace(self._shown, shot=self._director.shot), cut=False)
 
     @property
     def adjustable(self) -> bool:

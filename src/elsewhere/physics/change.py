@@ -21,6 +21,7 @@ from elsewhere.scene.kinds import Environment
 
 SCENE_ACTIONS = ("add", "clouds", "do", "fog", "hour", "rain", "remove", "snow", "wind")
 """Events that change the scene itself."""
+ACTIONS = tuple(sorted((*SCENE_ACTIONS, "push", "splash")))
 BODIES_MOST = 64
 TURNING = 2.0
 """Seconds in which light and weather pass from the old to the new."""
@@ -105,6 +106,11 @@ def check(scene: Scene, event: Event) -> None:
             _one_of("verb", arguments.get("verb"), VERBS)
             if arguments.get("target") is not None:
                 _one_of("target", arguments["target"], names)
+
+
+def check_action(action: str) -> str:
+    """`action` when it is one of `ACTIONS`; ValueError names the nearest."""
+    return _one_of("event.action", action, ACTIONS)
 
 
 def body_index(bodies: Sequence[Body], body: object) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.physics import behaviour, buoyancy, swell
-from elsewhere.physics.change import SCENE_ACTIONS, Climate, body_index, changed, check
+from elsewhere.physics.change import Climate, body_index, changed, check, check_action
 from elsewhere.physics.cloth import Sheets, wardrobe_of
 from elsewhere.physics.rigid import Arena, Rigid, Solid, rotation_matrix
 from elsewhere.physics.state import State, Swell
@@ -37,7 +37,6 @@ STIFFNESS = 0.10
 """Least metacentric height of a thing made of several parts, in beams: its builders gave it ballast."""
 RUN_UP = 2.0
 """Seconds of way whose wake lies on the water when the film begins."""
-ACTIONS = tuple(sorted({*SCENE_ACTIONS, "push", "splash"}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -453,7 +452,7 @@ class World:
 
     def _check(self, event: Event) -> None:
         """What can be said of an event before its time: later ones may be about things still to come."""
-        _known(event.action, "event.action", ACTIONS)
+        check_action(event.action)
         for name, value in event.arguments.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"event argument {name!r} must be finite; got {value}; nearest valid is 0.0")

@@ -238,6 +238,16 @@ def describe(event: Event) -> str:
             return f"The wind blows with {number('speed', 0.0):.0f} m/s"
         case "splash":
             return "Something splashes"
+        case "add":
+            return f"A {event.arguments.get('kind')} appears"
+        case "remove":
+            return f"The {event.arguments.get('body')} disappears"
+        case "do":
+            return f"The {event.arguments.get('body')} begins to {event.arguments.get('verb')}"
+        case "hour":
+            return f"It becomes {number('hour', 14.0):.0f} o'clock"
+        case "snow" | "fog" | "clouds":
+            return "The weather turns"
         case _:
             body = event.arguments.get("body")
             return f"The {body.replace('_', ' ')} is pushed" if isinstance(body, str) else "Something is pushed"

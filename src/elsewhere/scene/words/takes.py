@@ -120,8 +120,6 @@ def _read_take(text: str, scene: Scene, later: Sequence[Body]) -> _Read:
         phrase, more = _cut(about[1])
         subject = find_bodies(phrase, (*scene.bodies, *later), what)
         framing = f"{framing[: about.start()]} {more}"
-        if set(subject) >= {body.name for body in scene.bodies}:
-            subject = ()
     shot, words = read_framing(framing, scene, what)
     draft = read(framing)
     check_known(draft, what)

@@ -9,6 +9,8 @@ does falls on all of them. Batch 1, inputs already in place, outputs left where 
 
 `jitter` is p99.9 over p50. Beside it stands `own_jitter`, the same of the runs in which no thread lost its core to
 something else, and a bare loop in registers that takes as long as the fastest: what nobody can be steadier than here.
+`p50_near_ms` is of the rounds in which both cores had a cache in common, `p50_far_ms` of those in which a word took
+more than 100 ns from one to the other.
 
 The error is the relative RMS error against the same network in double precision, over inputs that nobody calibrated
 on; the worst of a network's outputs counts. Needs `pip install '.[peers,test]'`.
@@ -32,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import peak
+from bare_loop import BareLoop
 from contenders import Contender, load_arrays, relative_errors
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +42,8 @@ MODELS = ("world-step", "dit-d384", "tokenizer-decoder", "resnet-50", "bert-base
 BARE = "bare loop"
 CORES_SCALE, TRIES = 1.8, 20
 """Rounds count in which two cores do at least so much more than one; after so many others, all count."""
+FAR = 100.0
+"""Nanoseconds from one core to another from which on they have no cache in common."""
 FEWEST_KEPT = 100
 """Runs from which the jitter of undisturbed runs is told."""
 CONVOLUTIONAL = ("tokenizer-decoder", "tokenizer-encoder", "resnet-18", "resnet-50", "unet", "mobilenet-v3-large")
@@ -85,6 +90,8 @@ class Process:
     def __init__(self, network: str, contender: Contender, folder: Path) -> None:
         self.contender = contender
         self.times: list[int] = []
+        self.by_round: list[tuple[float, list[int]]] = []
+        """Nanoseconds from one core to the other, and times of the round."""
         self.running_memory = 0.0
         environment = os.environ | {
             "OMP_NUM_THREADS": str(contender.threads),
@@ -232,7 +239,11 @@ def row_of(process: Process, arguments: argparse.Namespace, network: str) -> dic
     p50, p99, p999 = (float(np.percentile(spans, q)) for q in (50, 99, 99.9))
     # Not known of a runtime whose own threads push each other from the cores in nearly every run.
     own_jitter = round(float(np.percentile(kept, 99.9) / np.median(kept)), 3) if len(kept) >= FEWEST_KEPT else None
+    near = [abs(t) / 1e6 for handover, times in process.by_round if handover <= FAR for t in times]
+    far = [abs(t) / 1e6 for handover, times in process.by_round if handover > FAR for t in times]
     return {
+        "p50_near_ms": round(float(np.median(near)), 4) if near else None,
+        "p50_far_ms": round(float(np.median(far)), 4) if far else None,
         "runtime": contender.runtime,
         "precision": contender.precision,
         "settings": contender.settings,
@@ -266,6 +277,8 @@ def contest(network: str, arguments: argparse.Namespace, have_bf16: bool) -> dic
     chosen += bare_loops(chosen, tried)
     processes = [p for c in chosen if (p := start(network, c, arguments)).trouble is None]
     scalings: list[float] = []
+    handovers: list[float] = []
+    pair = BareLoop(1.0, 2) if len(os.sched_getaffinity(0)) > 1 else None
     number = kept = 0
     while kept < arguments.rounds:
         arguments.turn.measure()
@@ -274,12 +287,16 @@ def contest(network: str, arguments: argparse.Namespace, have_bf16: bool) -> dic
         order = processes[number % len(processes) :] + processes[: number % len(processes)]
         made = [(process, process.run_for(arguments.burst_seconds, 5)) for process in order]
         scalings.append(round(min(before, scaling()), 2))
+        if pair is not None:
+            handovers.append(round(pair.handover_ns()))
         number += 1
         if scalings[-1] >= CORES_SCALE or number - kept > TRIES:
             kept += 1
             for process, times in made:
                 process.times += times
+                process.by_round.append((handovers[-1] if handovers else 0.0, times))
     print("  what two cores did of one's work, by round:", *scalings, file=sys.stderr, flush=True)
+    print("  nanoseconds from one core to the other, by round:", *handovers, file=sys.stderr, flush=True)
     arguments.turn.measure()
     highest = arguments.peaks = higher(arguments.peaks, peak.measure())
     arguments.turn.end()
@@ -291,7 +308,7 @@ def contest(network: str, arguments: argparse.Namespace, have_bf16: bool) -> dic
         top = highest.get(row["precision"], {}).get("giga_operations_per_second", {}).get(str(row["threads"]))
         if top:
             row["share_of_peak"] = round(said["operations"] / (row["p50_ms"] / 1e3) / (top * 1e9), 3)
-    said |= {"scalings": scalings, "scale_wanted": CORES_SCALE}
+    said |= {"scalings": scalings, "scale_wanted": CORES_SCALE, "handovers_ns": handovers}
     return {"network": network, **said, "peak": highest, "rows": rows, "tried": tried, "verdict": verdict(rows)}
 
 

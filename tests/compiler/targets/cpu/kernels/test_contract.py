@@ -272,6 +272,24 @@ def test_halves_cost_about_the_same(machine):
     assert abs(border / units(spec, machine) - 0.5) < 0.03
 
 
+@every_machine
+@every_precision
+def test_cores_share_rows_where_weights_are_few_and_columns_where_they_are_many(machine, precision):
+    early, late = matrix(precision, 3136, 256, 64), matrix(precision, 49, 2048, 512)
+    assert tile(early, machine).by_rows
+    assert not tile(late, machine).by_rows
+    shared = tile(early, machine)
+    assert units(early, machine) == shared.row_tiles
+    assert split(early, machine, 2)[1] in (shared.row_tiles // 2, -(-shared.row_tiles // 2))
+
+
+@every_machine
+def test_shared_rows_with_a_ragged_end_and_several_matrices(machine):
+    spec = replace(matrix("f32", 331, 130, 48), batch=(3,), a_batch=(331 * 48,), b_batch=(1,))
+    assert tile(spec, machine).by_rows
+    check(spec, machine, 5)
+
+
 def test_bad_specifications_are_named():
     with pytest.raises(ValueError, match="precision"):
         matrix("f64", 1, 1, 1)

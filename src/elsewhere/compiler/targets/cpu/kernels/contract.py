@@ -164,19 +164,57 @@ class Generator:
         return total
 
     def emit(self, epilogue: Epilogue) -> ir.Function:
-        loop(self.builder, self.begin, self.end, lambda unit, carried: self.unit(unit, epilogue), name="unit")
+        (self.share_rows if self.tiling.by_rows else self.share_tiles)(epilogue)
         self.builder.ret_void()
         return self.function
 
-    def unit(self, unit: ir.Value, epilogue: Epilogue) -> list[ir.Value]:
-        """One tile: find it, run its variant, hand its rows to the epilogue."""
-        spec, tiling, builder = self.spec, self.tiling, self.builder
+    def share_tiles(self, epilogue: Epilogue) -> None:
+        """Units are tiles, in the order [batch][block][panel][row tile]."""
+        spec, tiling = self.spec, self.tiling
         blocks = prod(spec.rows[:-1]) * tiling.row_tiles // tiling.block_tiles
-        rest, inside = divide(builder, unit, tiling.block_tiles)
-        rest, panel = divide(builder, rest, tiling.panels)
-        matrix, block = divide(builder, rest, blocks)
+        shared = integer(self.weights_share(tiling.block_tiles))
+
+        def unit(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            builder = self.builder
+            rest, inside = divide(builder, index, tiling.block_tiles)
+            rest, panel = divide(builder, rest, tiling.panels)
+            matrix, block = divide(builder, rest, blocks)
+            flat = builder.add(builder.mul(block, integer(tiling.block_tiles)), inside)
+            self.unit(matrix, flat, panel, builder.mul(inside, shared), epilogue)
+            return []
+
+        loop(self.builder, self.begin, self.end, unit, name="unit")
+
+    def share_rows(self, epilogue: Epilogue) -> None:
+        """Units are row tiles, in the order [batch][row tile]; panels pass over blocks of them."""
+        spec, tiling, builder = self.spec, self.tiling, self.builder
+        tiles = prod(spec.rows[:-1]) * tiling.row_tiles
+
+        def block(first: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            after = builder.add(first, integer(tiling.block_tiles))
+            after = builder.select(builder.icmp_signed("<", after, self.end), after, self.end)
+            count = builder.sub(after, first)
+            lines = builder.udiv(integer(self.weights_share(1) // 64), count)
+            shared = builder.mul(builder.add(lines, integer(1)), integer(64))
+
+            def panel(number: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+                def unit(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+                    matrix, flat = divide(builder, index, tiles)
+                    self.unit(matrix, flat, number, builder.mul(builder.sub(index, first), shared), epilogue)
+                    return []
+
+                loop(builder, first, after, unit, name="unit")
+                return []
+
+            loop(builder, 0, tiling.panels, panel, name="panel")
+            return []
+
+        loop(builder, self.begin, self.end, block, step=tiling.block_tiles, name="block")
+
+    def unit(self, matrix: ir.Value, flat: ir.Value, panel: ir.Value, passed: ir.Value, epilogue: Epilogue) -> None:
+        """One tile: run its variant, hand its rows to the epilogue. `passed` bytes of the next panel are asked for."""
+        spec, tiling, builder = self.spec, self.tiling, self.builder
         batch = digits(builder, matrix, spec.batch)
-        flat = builder.add(builder.mul(block, integer(tiling.block_tiles)), inside)
         outer, across = divide(builder, flat, tiling.row_tiles)
         first = builder.mul(across, integer(tiling.tile_rows))
         rows = (*digits(builder, outer, spec.rows[:-1]), first)
@@ -190,7 +228,7 @@ class Generator:
         b_offset = builder.mul(matrix_offset, integer(columns * step_bytes))
         b_offset = builder.add(b_offset, builder.mul(panel, integer(panel_columns * step_bytes)))
         b = v.address(builder, self.b, b_offset, v.I8)
-        ahead = self.next_weights(b, inside)
+        ahead = self.next_weights(b, passed)
         start = None
         if self.compensation is not None:
             offset = builder.mul(matrix_offset, integer(columns))
@@ -221,7 +259,6 @@ class Generator:
         )
         height = builder.select(is_last_row, integer(last_rows), integer(tiling.tile_rows))
         self.finish(epilogue, batch, rows, panel, height, is_last_panel)
-        return []
 
     def choose(
         self, differs: bool, condition: ir.Value, then: Callable[[], None], otherwise: Callable[[], None]
@@ -256,7 +293,13 @@ class Generator:
         self.builder = outside
         self.builder.call(function, arguments)
 
-    def next_weights(self, b: ir.Value, inside: ir.Value) -> ir.Value | None:
+    def weights_share(self, tiles: int) -> int:
+        """Bytes of a panel for each of `tiles`, in whole lines."""
+        tiling = self.tiling
+        panel_bytes = tiling.panel_vectors * tiling.lanes * tiling.steps * len(tiling.runs) * tiling.cell_bytes
+        return -(-panel_bytes // tiles // 64) * 64
+
+    def next_weights(self, b: ir.Value, passed: ir.Value) -> ir.Value | None:
         """What a tile asks the memory for, while it runs: its share of the panel after its own.
 
         Weights rarely still lie in a near cache when their layer's turn comes again.
@@ -267,9 +310,7 @@ class Generator:
         if tiling.block_tiles == 1:
             return v.address(builder, b, AHEAD_BYTES, v.I8, inbounds=False)
         panel_bytes = tiling.panel_vectors * tiling.lanes * tiling.steps * len(tiling.runs) * tiling.cell_bytes
-        share = -(-panel_bytes // tiling.block_tiles // 64) * 64
-        offset = builder.add(builder.mul(inside, integer(share)), integer(panel_bytes))
-        return v.address(builder, b, offset, v.I8, inbounds=False)
+        return v.address(builder, b, builder.add(passed, integer(panel_bytes)), v.I8, inbounds=False)
 
     def tile(
         self,
@@ -318,7 +359,8 @@ class Generator:
 
     def prefetch(self, ahead: ir.Value, step: ir.Value, wide: int) -> None:
         """Asks for as many lines as each step must, so that all tiles of a block ask for a panel together."""
-        lines = -(-wide // self.tiling.block_tiles)
+        sharing = max(1, self.tiling.block_tiles // 2) if self.tiling.by_rows else self.tiling.block_tiles
+        lines = -(-wide // sharing)
         line_bytes = 64
         # Into the second-level cache; where the panel is the tile's own, into the first.
         near = 3 if self.tiling.block_tiles == 1 else 2

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from elsewhere.cli.files import check_path, write_whole
 from elsewhere.cli.report import interruptible, print_json, user_errors
 
 if TYPE_CHECKING:
-    from elsewhere.judge import Report
-    from elsewhere.judge.measure import Measure
-    from elsewhere.judge.play import Studio
+    from collections.abc import Sequence
 
-Scenes = Annotated[int | None, typer.Option(min=2, max=1000, help="How many scenes that training never saw.")]
+    from elsewhere.judge import Bench, Measure, Studio
+
+SCENES = "How many scenes that training never saw."
+
+Scenes = Annotated[int | None, typer.Option(min=2, max=1000, help=SCENES)]
 Mode = Annotated[str, typer.Option(help="grounded, dream, or both.")]
 Size = Annotated[int, typer.Option(help="Side of the pictures in pixels, a multiple of 16.")]
 Samples = Annotated[int, typer.Option(min=2, max=4096, help="Paths per pixel of the reference, two halves together.")]
@@ -30,74 +33,40 @@ app = typer.Typer(help="Measure generated pictures against calculated reality.",
 
 @app.command("reference")
 def reference(
-    mode: Annotated[str, typer.Option(help="grounded or dream.")] = "grounded",
-    prompts: Annotated[int, typer.Option(min=1, max=1000, help="How many scenes that training never saw.")] = 50,
-    long: Annotated[int, typer.Option(min=0, help="How many of them are played to frame 300, for drift.")] = 7,
-    samples: Annotated[int, typer.Option(min=1, max=4096, help="Paths per pixel of the reference.")] = 96,
-    size: Annotated[int, typer.Option(min=64, max=512, help="Side of the pictures in pixels.")] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Of the prompts and their worlds.")] = 2026,
-    steps: Annotated[int, typer.Option(help="Network evaluations for each frame: 1, 2, 4 or 8.")] = 1,
-    weights: Annotated[Path | None, typer.Option(help="Folder of weights; the shipped ones by default.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="A picture of all scenes: made, plain, reference.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    mode: Mode = "grounded",
+    scenes: Annotated[int | None, typer.Option("--scenes", "--prompts", min=2, max=1000, help=SCENES)] = None,
+    long: Annotated[int | None, typer.Option(min=0, help="How many of them are played on, for drift.")] = None,
+    to: Annotated[int, typer.Option(min=17, max=100_000, help="The frame to which they are played.")] = 1000,
+    size: Size = 128,
+    samples: Samples = 96,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    sheet: Annotated[Path | None, typer.Option(help="A picture (.png) of all scenes: made, plain, reference.")] = None,
+    small: Small = False,
+    json_: Json = False,
 ) -> None:
     """Compare generated pictures with path-traced references of the same states.
 
-    Each score stands beside its floor, the plainly lit guide (what `--mode calculated` shows).
+    Each score stands between its floor, the plainly lit guide (what `--mode calculated` shows), and what a perfect film
+    would score against references that have some noise.
 
-    Example: elsewhere judge reference --prompts 10 --sheet judged.png
+    Example: elsewhere judge reference --scenes 10 --sheet judged.png
     """
-    with user_errors(), interruptible("Stopped."):
-        from elsewhere.judge import Trial, report
-        from elsewhere.model import Generator
-        from elsewhere.model.weights import DIRECTORY
+    from elsewhere.judge.reference import Reference, details
 
-        if size % 16:
-            raise ValueError(f"size must be a multiple of 16, got {size}; nearest: {16 * max(4, round(size / 16))}")
-        generator = Generator.load(mode, steps=steps, directory=weights or DIRECTORY)
-        trial = Trial(prompts=prompts, long_prompts=long, samples=samples, size=size, seed=seed)
-        result = report(generator.start, trial, lambda done, total: typer.echo(f"{done} of {total} scenes", err=True))
+    measure = Reference(long=(0 if small else 7) if long is None else long, late=to)
+    with user_errors():
         if sheet:
-            _save_sheet(result, sheet)
-    summary = result.summary() | {"mode": mode, "steps": steps}
-    if json_:
-        print_json(summary)
-    else:
-        _print_table(summary)
-
-
-def _save_sheet(result: Report, path: Path) -> None:
-    """Three rows for every eight scenes: made, plain, reference."""
-    import numpy as np
-    from PIL import Image
-
-    columns = [np.concatenate(pictures, axis=0) for _, *pictures in result.pictures]
-    blank = np.zeros_like(columns[0])
-    rows = [columns[at : at + 8] for at in range(0, len(columns), 8)]
-    rows[-1] = rows[-1] + [blank] * (min(8, len(columns)) - len(rows[-1]))
-    image = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
-    Image.fromarray(np.rint(255.0 * np.clip(image, 0.0, 1.0)).astype(np.uint8)).save(path)
-
-
-def _print_table(summary: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{summary['mode']}, {summary['steps']} step(s); plain = the lit guide, the floor")
-    for name in ("environment", "pictures", "PSNR", "plain", "gain dB", "SSIM", "plain", "edge F1", "plain", "texture"):
-        table.add_column(name, justify="left" if name == "environment" else "right")
-    for place, row in {**summary["environments"], "all": summary["all"]}.items():
-        cells = [row["psnr"], row["psnr_plain"], row["gain_db"], row["ssim"], row["ssim_plain"]]
-        cells += [row["edge_f1"], row["edge_f1_plain"], row["texture"]]
-        table.add_row(place, str(row["pictures"]), *(f"{cell:.3f}" for cell in cells))
-    console = Console()
-    console.print(table)
-    if drift := summary["drift"]:
-        console.print(
-            f"drift from frame {drift['frames'][0]} to {drift['frames'][1]} over {drift['prompts']} scenes: "
-            f"{drift['gain_db']:.2f} dB of gain over the plain guide "
-            f"(PSNR {drift['psnr_db']:.2f} dB, plain guide {drift['plain_db']:.2f} dB)"
-        )
+            check_path(sheet, ".png")
+    count = scenes or (6 if small else 50)
+    results, bench = _run([measure], [count], mode, size, samples, seed, steps, weights, cache)
+    if sheet:
+        with user_errors():
+            _save_sheet([measure.strip(bench, scene) for scene in measure.scenes(bench)], sheet)
+    more = details(results[0]["rows"], [studio.name for studio in bench.studios], to)
+    _print(results, steps, json_, more)
 
 
 @app.command("frechet")
@@ -122,7 +91,7 @@ def frechet(
     from elsewhere.judge.frechet import Frechet
 
     count = scenes or (8 if small else 48)
-    _judge([Frechet()], [count], mode, size, samples, seed, steps, weights, cache, json_)
+    _print(_run([Frechet()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("actions")
@@ -145,12 +114,150 @@ def actions(
     from elsewhere.judge.actions import Actions
 
     count = scenes or (6 if small else 24)
-    _judge([Actions()], [count], mode, size, samples, seed, steps, weights, cache, json_)
+    _print(_run([Actions()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
-def _judge(
-    measures: list[Measure],
-    counts: list[int],
+@app.command("text")
+def text(
+    mode: Mode = "both",
+    scenes: Scenes = None,
+    size: Size = 128,
+    samples: Samples = 32,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    small: Small = False,
+    json_: Json = False,
+) -> None:
+    """Whether films show what was said, as a small reader of our own sees it, beside its own accuracy.
+
+    Example: elsewhere judge text --small
+    """
+    from elsewhere.judge.text import Text
+
+    count = scenes or (8 if small else 48)
+    _print(_run([Text()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+
+
+@app.command("permanence")
+def permanence(
+    mode: Mode = "both",
+    scenes: Scenes = None,
+    size: Size = 128,
+    samples: Samples = 16,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    small: Small = False,
+    json_: Json = False,
+) -> None:
+    """Whether things are still in their places after five seconds of looking away.
+
+    Example: elsewhere judge permanence --small
+    """
+    from elsewhere.judge.permanence import Permanence
+
+    count = scenes or (3 if small else 12)
+    _print(_run([Permanence()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+
+
+@app.command("heading")
+def heading(
+    mode: Mode = "both",
+    scenes: Scenes = None,
+    size: Size = 128,
+    samples: Samples = 16,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    small: Small = False,
+    json_: Json = False,
+) -> None:
+    """Where a ship's bow points in ten seconds of film, against where the simulator says.
+
+    Example: elsewhere judge heading --small
+    """
+    from elsewhere.judge.heading import Heading
+
+    count = scenes or (3 if small else 8)
+    _print(_run([Heading()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+
+
+@app.command("loop")
+def loop(
+    mode: Mode = "both",
+    scenes: Scenes = None,
+    size: Size = 128,
+    samples: Samples = 16,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    small: Small = False,
+    json_: Json = False,
+) -> None:
+    """Whether the camera finds what it left: the world stands still, the camera goes and returns.
+
+    Example: elsewhere judge loop --small
+    """
+    from elsewhere.judge.loop import Loop
+
+    count = scenes or (4 if small else 24)
+    _print(_run([Loop()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+
+
+@app.command("flicker")
+def flicker(
+    mode: Mode = "both",
+    scenes: Scenes = None,
+    size: Size = 128,
+    samples: Samples = 16,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    small: Small = False,
+    json_: Json = False,
+) -> None:
+    """What changes between pictures that exact motion does not explain, over the reference's own.
+
+    Example: elsewhere judge flicker --small
+    """
+    from elsewhere.judge.flicker import Flicker
+
+    count = scenes or (4 if small else 24)
+    _print(_run([Flicker()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+
+
+@app.command("control")
+def control(
+    mode: Mode = "both",
+    scenes: Scenes = None,
+    size: Size = 128,
+    samples: Samples = 16,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    small: Small = False,
+    json_: Json = False,
+) -> None:
+    """Pose, masks and depth that pictures show, against those that are calculated.
+
+    Example: elsewhere judge control --small
+    """
+    from elsewhere.judge.control import Control
+
+    count = scenes or (4 if small else 24)
+    _print(_run([Control()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+
+
+def _run(
+    measures: Sequence[Measure],
+    counts: Sequence[int],
     mode: str,
     size: int,
     samples: int,
@@ -158,13 +265,11 @@ def _judge(
     steps: int,
     weights: Path | None,
     cache: Path | None,
-    json_: bool,
-) -> None:
-    """Runs measures one after the other and prints them as one table."""
+) -> tuple[list[dict[str, Any]], Bench]:
+    """Results of measures, one after the other, and the last one's bench."""
     with user_errors(), interruptible("Stopped; the same command goes on from there."):
         from elsewhere.compiler.directories import default_directory
-        from elsewhere.judge.library import Library
-        from elsewhere.judge.measure import Bench, run
+        from elsewhere.judge import Bench, Library, run
 
         _check_size(size)
         studios = open_studios(mode, steps, weights)
@@ -173,7 +278,7 @@ def _judge(
         for measure, count in zip(measures, counts, strict=True):
             bench = Bench(studios=studios, library=library, scenes=count, size=size, samples=samples, seed=seed)
             results.append(run(measure, bench, _say(measure.name)))
-    _print(results, mode, steps, json_)
+    return results, bench
 
 
 def _check_size(size: int) -> None:
@@ -215,10 +320,28 @@ def _say(name: str) -> Any:
     return say
 
 
-def _print(results: list[dict[str, Any]], mode: str, steps: int, json_: bool) -> None:
+def _save_sheet(strips: list[Any], path: Path) -> None:
+    """For every eight scenes a row of each: made, plain, reference."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    columns = [np.concatenate(list(strip), axis=0) for strip in strips]
+    blank = np.zeros_like(columns[0])
+    rows = [columns[at : at + 8] for at in range(0, len(columns), 8)]
+    rows[-1] = rows[-1] + [blank] * (min(8, len(columns)) - len(rows[-1]))
+    image = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+    held = io.BytesIO()
+    Image.fromarray(np.rint(255.0 * np.clip(image, 0.0, 1.0)).astype(np.uint8)).save(held, "PNG")
+    write_whole(path, held.getvalue())
+
+
+def _print(results: list[dict[str, Any]], steps: int, json_: bool, more: dict[str, Any] | None = None) -> None:
     if json_:
         lines = {result["measure"]: [line.as_json() for line in result["lines"]] for result in results}
-        print_json({"steps": steps, "settings": {r["measure"]: r["setting"] for r in results}, "lines": lines})
+        report = {"steps": steps, "settings": {r["measure"]: r["setting"] for r in results}, "lines": lines}
+        print_json(report | ({"details": more} if more else {}))
         return
     from rich.console import Console
     from rich.table import Table

@@ -230,14 +230,15 @@ def reader(
     clips: Clips,
     held_out: Annotated[Path, typer.Argument(help="Folder of clips that it is tested on.")],
     run: Run = Path("run"),
-    steps: Annotated[int, typer.Option(min=1)] = 3000,
-    batch: Annotated[int, typer.Option(min=1)] = 64,
+    centres: Annotated[int, typer.Option(min=16, max=4000, help="Kinds of patches that it tells apart.")] = 500,
+    frames: Annotated[int, typer.Option(min=1, help="Pictures of each clip.")] = 3,
     seed: Annotated[int, typer.Option(min=0)] = 7,
 ) -> None:
     """Train the reader of `elsewhere judge text`. Example: elsewhere train reader clips held-out --run run"""
     with a_run():
-        from elsewhere.model.train import reader as training
+        from elsewhere.judge import reader_training as training
 
         run.mkdir(parents=True, exist_ok=True)
-        plan = training.ReaderTraining(steps=steps, batch=batch, seed=seed)
-        typer.echo(f"wrote {training.train(clips, held_out, plan, run)}")
+        plan = training.ReaderTraining(centres=centres, frames=frames, seed=seed)
+        card = training.train(clips, held_out, plan, run / "reader.safetensors", typer.echo)
+        typer.echo(f"wrote {run / 'reader.safetensors'}; words found in held-out clips: {card['held out accuracy']}")

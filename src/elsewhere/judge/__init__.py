@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from elsewhere.judge.reference import Painter, Report, Score, Trial, report
+from elsewhere.judge.library import Library
+from elsewhere.judge.measure import Bench, Line, Measure, run
+from elsewhere.judge.play import Painter, Studio
 
-__all__ = ["Painter", "Report", "Score", "Trial", "report"]
+__all__ = ["Bench", "Library", "Line", "Measure", "Painter", "Studio", "run"]

@@ -77,7 +77,7 @@ class Frechet:
                 ratio = far[studio] / max(floor, 1e-12)
                 what = f"Fréchet, {kind}s, over " + (f"best still ({still})" if studio == "dream" else "plain guide's")
                 goal = (0.5 if studio == "dream" else 0.25) if kind == "clip" else None
-                bound = {"floor": 1.0, "ceiling": best / max(floor, 1e-12)}
+                bound: dict[str, Any] = {"floor": 1.0, "ceiling": best / max(floor, 1e-12)}
                 lines.append(Line(what=what, studio=studio, value=ratio, most=goal, **bound))
                 endless = extrapolated(clouds[studio], target)
                 lines.append(Line(what=f"Fréchet, {kind}s, endless samples", studio=studio, value=endless))

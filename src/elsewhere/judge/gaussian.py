@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ def frechet(one: Cloud, other: Cloud) -> float:
         raise ValueError(f"clouds must be (N, D) with the same D and N of at least 1, got {a.shape} and {b.shape}")
     gap = a.mean(axis=0) - b.mean(axis=0)
     # Σ = XᵀX = RᵀR. tr (Σ₁Σ₂)^½ is the sum of the singular values of R₁R₂ᵀ: no root of a nearly singular product.
-    spread = [np.linalg.qr((cloud - cloud.mean(axis=0)) / np.sqrt(len(cloud)), mode="r") for cloud in (a, b)]
+    spread: list[Any] = [np.linalg.qr((cloud - cloud.mean(axis=0)) / np.sqrt(len(cloud)), mode="r") for cloud in (a, b)]
     cross = np.linalg.svd(spread[0] @ spread[1].T, compute_uv=False).sum()
     return max(0.0, float(gap @ gap + (spread[0] ** 2).sum() + (spread[1] ** 2).sum() - 2.0 * cross))
 

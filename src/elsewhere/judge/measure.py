@@ -76,7 +76,10 @@ class Line:
 class Measure(Protocol):
     """A way to judge films. Its settings are its fields, so that `repr` tells two settings apart."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        ...
 
     def scenes(self, bench: Bench) -> list[Scene]:
         """The scenes that it looks at."""

@@ -80,6 +80,16 @@ class Play:
             yield Moment(frame, state, camera, self.stage.guide(state, camera, previous))
             previous = (state, camera)
 
+    def following(self, frames: Iterable[int], number: int) -> Iterator[Moment]:
+        """The moments of frames, the camera following one body."""
+        previous: tuple[State, Camera] | None = None
+        for frame in frames:
+            state = self.world.advance(frame * TICKS_PER_FRAME - self.world.tick)
+            x, y, z = (float(value) for value in state.position[number])
+            camera = self.camera(frame, focus=(x, y, z))
+            yield Moment(frame, state, camera, self.stage.guide(state, camera, previous))
+            previous = (state, camera)
+
     def camera(self, frame: int, look: Look = STRAIGHT, focus: tuple[float, float, float] | None = None) -> Camera:
         """The shot's camera at a frame, turned and moved by a person; with `focus` it follows that point."""
         turned: dict[str, Any] = {"yaw": look.yaw, "pitch": look.pitch, "offset": look.offset, "focus": focus}

@@ -55,7 +55,7 @@ class Text:
         for studio in (*(studio.name for studio in bench.studios), "plain"):
             share = self.share(rows, studio)
             for aspect in (*ASPECTS, "mean"):
-                bounds = {"floor": floor[aspect], "ceiling": ceiling[aspect]}
+                bounds: dict[str, Any] = {"floor": floor[aspect], "ceiling": ceiling[aspect]}
                 lines.append(Line(what=f"text following, {aspect}", studio=studio, value=share[aspect], **bounds))
             if ceiling["mean"]:
                 what, least = "text following over the reference's", None if studio == "plain" else 0.85
@@ -66,10 +66,5 @@ class Text:
 
     def share(self, rows: list[dict[str, Any]], name: str) -> dict[str, float]:
         """By aspect, and the mean of the aspects that captions name at all."""
-        hits: dict[str, list[bool]] = {aspect: [] for aspect in ASPECTS}
-        for row in rows:
-            for scores in row[name]:
-                for aspect, found in self._reader().found(np.array(scores), tuple(row["tokens"])).items():
-                    hits[aspect] += found
-        share = {aspect: float(np.mean(found)) if found else float("nan") for aspect, found in hits.items()}
-        return share | {"mean": float(np.nanmean(list(share.values())))}
+        said = [(np.array(scores), tuple(row["tokens"])) for row in rows for scores in row[name]]
+        return self._reader().shares(said)

@@ -112,15 +112,15 @@ class Director:
             self._open(self._due(state.tick), state)
         take = self._takes[self._index] if self._takes else Take()
         seconds = (state.tick - self._began) / TICKS_PER_SECOND
-        hands = {"yaw": controls.yaw, "pitch": controls.pitch, "offset": controls.offset}
+        yaw, pitch, offset = controls.yaw, controls.pitch, controls.offset
         if take.path is not None:
             return self._on_path(take, seconds, width, height, controls)
         if take.moves:
             rigged = self._rigged
             if rigged is None or rigged.size != (width, height):
                 rigged = self._rigged = RiggedShot(self._framed, take.moves, width, height)
-            return self._dolly.carry(rigged.at(seconds, **hands), state)
-        camera = camera_at(self._framed, seconds, width, height, **hands)
+            return self._dolly.carry(rigged.at(seconds, yaw=yaw, pitch=pitch, offset=offset), state)
+        camera = camera_at(self._framed, seconds, width, height, yaw=yaw, pitch=pitch, offset=offset)
         return self._dolly.carry(camera, state)
 
     def _on_path(self, take: Take, seconds: float, width: int, height: int, controls: Controls) -> Camera:

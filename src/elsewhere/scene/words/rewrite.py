@@ -119,7 +119,7 @@ def _phrase(group: Group, has_water: bool, rng: np.random.Generator, added: list
     """Everything of one group, its relations and targets too."""
     text = _noun(group, rng, added, detail=detail)
     verbs = catalogue.KINDS[group.kind].verbs
-    actions = [action for action in group.actions if action.verb in verbs and action.verb in sample._FORMS]
+    actions = [action for action in group.actions if action.verb in verbs and action.verb in sample.FORMS]
     carried = any(name in ("on", "in") for name, _other in group.relations)
     if not actions and detail and not carried:
         deed = sample._deed(group.kind, group.count, has_water, rng)
@@ -128,7 +128,7 @@ def _phrase(group: Group, has_water: bool, rng: np.random.Generator, added: list
             text += deed + pace
             added.append((deed + pace).strip())
     for rank, action in enumerate(actions):
-        text += (" and " if rank else " ") + sample._FORMS[action.verb][0]
+        text += (" and " if rank else " ") + sample.FORMS[action.verb][0]
         if isinstance(action.target, Group):
             text += f" {_noun(action.target, rng, added, detail=detail)}"
         elif action.verb == "battle" and group.count > 1:
@@ -152,7 +152,7 @@ def _noun(group: Group, rng: np.random.Generator, added: list[str], *, detail: b
             material = sample._pick(rng, plain)
             added.append(material)
     words = [word for word in (group.size, color, material if material != color else None) if word]
-    words.append(kind.name if group.count == 1 else sample._plural(kind.name))
+    words.append(kind.name if group.count == 1 else sample.plural(kind.name))
     number = next((word for word, count in COUNTS.items() if count == group.count), "twelve")
     first = ("an" if words[0][0] in "aeiou" else "a") if group.count == 1 else number
     return " ".join([first, *words])
@@ -180,23 +180,23 @@ def _neighbours(draft: Draft, stage: sample._Stage, has_water: bool, rng: np.ran
 
 def _said(draft: Draft) -> set[str]:
     """Phrases of light, weather and camera that the prompt had."""
-    found = {sample._HOUR_PHRASES[draft.hour]} if draft.hour else set()
+    found = {sample.HOUR_PHRASES[draft.hour]} if draft.hour else set()
     found |= {word for word, negated in draft.weather if not negated}
-    return found | {sample._CAMERA_PHRASES[word] for word in draft.camera if word in sample._CAMERA_PHRASES}
+    return found | {sample.CAMERA_PHRASES[word] for word in draft.camera if word in sample.CAMERA_PHRASES}
 
 
 def _tail(draft: Draft, scene: Scene, rng: np.random.Generator) -> list[str]:
     """Light, weather and camera: those said, else some that suit the place."""
     stage = sample._STAGES.get(scene.environment)
     hour = draft.hour or sample._pick(rng, list(light.HOURS))
-    tail = [sample._HOUR_PHRASES[hour]]
+    tail = [sample.HOUR_PHRASES[hour]]
     said = [("no " if negated else "") + word for word, negated in draft.weather]
     fitting = _AIR.get(scene.environment) or (stage.weathers if stage else ("clear", "cloudy"))
     fitting = tuple(word for word in fitting if word != "sunny" or hour not in ("night", "dusk", "dawn"))
     tail += said or [sample._pick(rng, fitting)]
-    cameras = [sample._CAMERA_PHRASES[word] for word in draft.camera if word in CAMERAS]
+    cameras = [sample.CAMERA_PHRASES[word] for word in draft.camera if word in CAMERAS]
     if not cameras:
-        cameras = [sample._CAMERA_PHRASES[sample._pick(rng, names)] for names in (_FRAMINGS, _MOTIONS)]
+        cameras = [sample.CAMERA_PHRASES[sample._pick(rng, names)] for names in (_FRAMINGS, _MOTIONS)]
     return [*tail, *cameras]
 
 

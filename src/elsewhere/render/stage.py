@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.physics.state import State, Swell
-from elsewhere.render import sky, water
+from elsewhere.render import fall, sky, water
 from elsewhere.render.guide import SCRATCH, Before, Picture, draw
 from elsewhere.render.intersect import CLOTH, RIGID, STATIC, Geometry
 from elsewhere.render.mesh import Prepared, cloth_grid, hills, prepare, prepare_built
@@ -27,6 +27,8 @@ from elsewhere.scene.kinds import TEXTURES, Environment, Kind, Material
 
 TICKS_PER_SECOND = 240.0
 RIPPLES = 12
+UNITS = 12.0
+"""Rain and snow are as large as in a place whose largest things have this many metres."""
 _OUTLINES = {"open": water.OPEN, "disc": water.DISC, "box": water.BOX}
 
 
@@ -91,6 +93,8 @@ class Stage:
         self._numbers: dict[Material, int] = {}
         self.light = sky.light_of(scene.hour, scene.weather)
         cell = (water_cell, water_cell) if isinstance(water_cell, (int, float)) else water_cell
+        # The swell's phases are drawn by the world's seed.
+        self._seed = int(np.abs(swell.phase[:1]).sum() * 1e6) & 0xFFFFFF
         self._surface(swell, (float(cell[0]), float(cell[1])))
         self._build([_named(kinds, body.kind, "body.kind") for body in scene.bodies])
         self.materials: tuple[Material, ...] = tuple(self._materials)
@@ -287,21 +291,7 @@ class Stage:
         Raises ValueError when the state has another number of bodies than the scene.
         """
         h, w = camera.height, camera.width
-        f = np.float32
-        picture = Picture(
-            albedo=np.zeros((h, w, 3), f),
-            normal=np.zeros((h, w, 3), f),
-            depth=np.zeros((h, w), f),
-            material=np.zeros((h, w), np.int16),
-            instance=np.zeros((h, w), np.int16),
-            motion=np.zeros((h, w, 2), f),
-            direct=np.zeros((h, w, 3), f),
-            lit=np.zeros((h, w, 3), f),
-            mirror=np.zeros((h, w, 3), f),
-            reflect=np.zeros((h, w, 3), f),
-            roughness=np.zeros((h, w), f),
-            clouds=np.zeros((h, w), f),
-        )
+        picture = _blank(h, w)
         with self._lock:
             before = self._before(previous)
             surface, light = self._pose(state)
@@ -315,6 +305,7 @@ class Stage:
                 )  # fmt: skip
 
             self._share(work)
+            self._let_fall(picture.lit, picture.depth, picture.instance, state, light, view)
         return Guide(*picture)
 
     def reference(
@@ -341,7 +332,84 @@ class Stage:
                 )  # fmt: skip
 
             self._share(work)
+            if self._falls:
+                self._let_fall(image, *self._seen(surface, light, view, image.shape[:2]), state, light, view)
         return image
+
+    @property
+    def _falls(self) -> bool:
+        weather = self.scene.weather
+        return not self.environment.indoor and max(weather.rain, weather.snow) > 0.0
+
+    def _let_fall(
+        self,
+        image: NDArray[np.float32],
+        depth: NDArray[np.float32],
+        instance: NDArray[np.int16],
+        state: State,
+        light: NDArray[np.float64],
+        view: NDArray[np.float64],
+    ) -> None:
+        """Draws the rain and snow of the weather over linear radiance."""
+        if not self._falls:
+            return
+        weather, unit = self.scene.weather, self.environment.largest / UNITS
+        # Wind carries flakes along, and drops a little.
+        pace = min(weather.wind_speed, 15.0)
+        x, z = math.sin(weather.wind_heading), -math.cos(weather.wind_heading)
+        seconds = state.tick / TICKS_PER_SECOND
+        water = len(self.scene.bodies) + 1
+        if weather.rain > 0.0:
+            if self.environment.has_water:
+                fall.let_ring(
+                    image, depth, instance, water, light, view, unit, seconds, self._seed, float(weather.rain)
+                )  # fmt: skip
+            drift = 0.15 * pace
+            fall.let_fall(
+                image, depth, light, view, unit, drift * x, drift * z, seconds, self._seed, float(weather.rain), False,
+                fall.BOXES,
+            )  # fmt: skip
+        if weather.snow > 0.0:
+            drift = 0.12 * pace
+            fall.let_fall(
+                image, depth, light, view, unit, drift * x, drift * z, seconds, self._seed + 1, float(weather.snow),
+                True, fall.BOXES,
+            )  # fmt: skip
+
+    def _seen(
+        self, surface: water.Surface, light: NDArray[np.float64], view: NDArray[np.float64], shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+        """Depth in metres and instance of each pixel, for a reference."""
+        picture = _blank(*shape)
+        before = self._before(None)
+
+        def work(start: int, step: int) -> None:
+            draw(
+                picture, self._geometry, surface, self._table, light, view, before, len(self.scene.bodies),
+                self._scratch[start], start, step,
+            )  # fmt: skip
+
+        self._share(work)
+        return picture.depth, picture.instance
+
+
+def _blank(h: int, w: int) -> Picture:
+    """A guide's arrays before anything is drawn."""
+    f = np.float32
+    return Picture(
+        albedo=np.zeros((h, w, 3), f),
+        normal=np.zeros((h, w, 3), f),
+        depth=np.zeros((h, w), f),
+        material=np.zeros((h, w), np.int16),
+        instance=np.zeros((h, w), np.int16),
+        motion=np.zeros((h, w, 2), f),
+        direct=np.zeros((h, w, 3), f),
+        lit=np.zeros((h, w, 3), f),
+        mirror=np.zeros((h, w, 3), f),
+        reflect=np.zeros((h, w, 3), f),
+        roughness=np.zeros((h, w), f),
+        clouds=np.zeros((h, w), f),
+    )
 
 
 def _view(camera: Camera) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from elsewhere.compiler.passes.precision import combine
 from elsewhere.compiler.passes.rewrite import copy, rebuild
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.rows import gather, update
+from elsewhere.compiler.targets.tsp.scales import fold_scales, join_factors
 from elsewhere.compiler.targets.tsp.stripes import stripe
 from elsewhere.compiler.targets.tsp.widen import widen
 
@@ -54,6 +55,8 @@ def prepare(graph: Graph) -> Graph:
         lower,  # an update becomes a gather, which may become several
         move_late,
         spread_late,
+        fold_scales,
+        join_factors,
         fold_constants,
         remove_dead,
     ):

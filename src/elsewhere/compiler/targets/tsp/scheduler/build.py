@@ -31,6 +31,7 @@ from elsewhere.compiler.targets.tsp.scheduler.indexed import copy_to_table, gath
 from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, SCATTERED, materialise
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved
 from elsewhere.compiler.targets.tsp.scheduler.product import (
+    Copies,
     Planes,
     Product,
     Segment,
@@ -81,8 +82,19 @@ class Build:
         """Which value of the graph a stored value, by its number among all, was made for."""
         held = sum(a.nbytes if a.dtype != np.float32 else a.nbytes // 2 for a in graph.constants.values())
         self.context.storage.zoned = held < ROOM_FOR_WEIGHTS * machine.memory_bytes
-        self.twice = 2 * held < ROOM_FOR_WEIGHTS * machine.memory_bytes
-        """Whether weights lie in both hemispheres, so that any plane may take them."""
+        room = ROOM_FOR_WEIGHTS * machine.memory_bytes
+        self.copies = Copies.ALL if 2 * held < room else Copies.ODD if held + self.odd_tiles() < room else Copies.NONE
+
+    def odd_tiles(self) -> int:
+        """Bytes of weights in the last of an odd number of tiles of columns."""
+        lanes, found = self.context.machine.lanes, 0
+        for node in self.graph.nodes:
+            if node.op == "matmul" and self.graph.nodes[node.inputs[1]].op == "constant":
+                inner, columns = self.graph.nodes[node.inputs[1]].type.shape[-2:]
+                rest = columns - (columns - 1) // lanes * lanes
+                wide = 1 if self.graph.nodes[node.inputs[0]].type.dtype == "i8" else 2
+                found += inner * rest * wide * (-(-columns // lanes) % 2)
+        return found
 
     def casts(self) -> dict[int, int]:
         found = {}
@@ -333,7 +345,7 @@ class Build:
         self.work[node.place] = self.work.get(node.place, 0.0) + float(batches) * rows * columns * inner
         if self.graph.nodes[b].op == "constant" and batches == 1:
             data = self.graph.constants[self.graph.nodes[b].attributes["key"]].reshape(inner, columns)
-            weights = [product.store_weights(data, segments[0], rows, self.twice, len(self.cuts))]
+            weights = [product.store_weights(data, segments[0], rows, self.copies, len(self.cuts))]
         operands = {} if region is None else self.operand_tiles(region)
         beside = self.beside(b, batches, inner, columns) if batches > 1 and self.all_splat(operands) else None
         if beside is not None:
@@ -565,10 +577,10 @@ def schedule(graph: Graph, machine: TspMachine = GROQCHIP1) -> Program:
     Where banks of one use are full while others are empty, rows are spread evenly; then weights lie in one hemisphere.
     """
     full: MemoryFullError | None = None
-    for zoned, twice in ((True, True), (False, True), (False, False)):
+    for zoned, copies in ((True, Copies.ALL), (False, Copies.ALL), (False, Copies.NONE)):
         build = Build(graph, machine)
         build.context.storage.zoned &= zoned
-        build.twice &= twice
+        build.copies = min(build.copies, copies)
         try:
             build.run()
             return build.program()

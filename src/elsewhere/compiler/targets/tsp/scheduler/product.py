@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,15 @@ class Segment:
     width: int
     lane: int
     tile: Tile
+
+
+class Copies(IntEnum):
+    """Of which tiles of columns both hemispheres hold the weights, so that any plane may take them."""
+
+    NONE = 0
+    ODD = 1
+    """The last of an odd number, so that both hemispheres may have the same share of work."""
+    ALL = 2
 
 
 @dataclass(slots=True)
@@ -161,10 +171,10 @@ class Product:
         self.together = 1 if self.is_float else per
         """Planes of a hemisphere that take the same weights from one read, each for its own rows."""
 
-    def store_weights(self, data: Array, segments: Sequence[Segment], rows: int, twice: bool, turn: int) -> Weights:
+    def store_weights(self, data: Array, segments: Sequence[Segment], rows: int, copies: Copies, turn: int) -> Weights:
         """Constant weights (K, columns), rows dealt over as many slices as there are weight streams.
 
-        Both hemispheres hold them all if `twice`; else they hold tiles of columns in turn.
+        Hemispheres hold tiles of columns in turn, but for those of which `copies` says that both hold them.
         """
         context, lanes = self.context, self.context.machine.lanes
         weights = Weights()
@@ -173,7 +183,9 @@ class Product:
         # Planes that cannot share rows load weights of their own, so those of both in a hemisphere are read at once.
         apart = rows < self.together
         for side in (0, 1):
-            tiles = [t for t in range(-(-self.columns // lanes)) if twice or (t + turn) % 2 == side]
+            count = -(-self.columns // lanes)
+            both = range(count) if copies == Copies.ALL else range(count - count % 2 * copies, count)
+            tiles = [t for t in range(count) if t in both or (t + turn) % 2 == side]
             blocks = [(s, t) for t in tiles for s in range(len(segments))]
             place = {t: i for i, t in enumerate(tiles)}
             for second in (False, True):

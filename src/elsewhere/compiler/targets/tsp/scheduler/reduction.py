@@ -46,33 +46,56 @@ def reduce_lanes(context: Context, tiles: Sequence[Tile], held: str, dtype: str,
     """
     rows, lanes = len(tiles[0].row), context.machine.lanes
     inside = columns if columns < lanes and columns % BLOCK == 0 else lanes
-    if len(tiles) == 1 and columns % BLOCK == 0:
-        source = tiles[0]
-    else:
-        source = whole_tile(context, _joined(context, list(tiles), held, dtype, columns, function))
-        held = dtype
+    rest = 0 if len(tiles) == 1 and columns % BLOCK == 0 else columns % lanes
+    if len(tiles) > TILES:
+        tiles, held, rest = (
+            [whole_tile(context, _joined(context, list(tiles), held, dtype, columns, function))],
+            dtype,
+            0,
+        )
     result = context.storage.store(dtype, -(-rows // BLOCK) * BLOCK, 1, BOTH)
     for number, start in enumerate(range(0, result.rows, CHUNK)):
         stop = min(start + CHUNK, result.rows)
         wanted = np.minimum(np.arange(start, stop), rows - 1)
-        part = Tile(source.value[wanted], source.tile[wanted], source.row[wanted])
-        _chunk(context, part, held, function, inside, result, start, number % 2)
+        parts = [Tile(t.value[wanted], t.tile[wanted], t.row[wanted]) for t in tiles]
+        _chunk(context, parts, held, function, rest, inside, result, start, number % 2)
     return result
 
 
 def _chunk(
-    context: Context, part: Tile, held: str, function: str, inside: int, result: Stored, start: int, side: int
+    context: Context,
+    parts: Sequence[Tile],
+    held: str,
+    function: str,
+    rest: int,
+    inside: int,
+    result: Stored,
+    start: int,
+    side: int,
 ) -> None:
-    """All steps for some blocks of rows."""
+    """All steps for some blocks of rows. `rest` lanes of the last tile hold something, or all (0); of what is turned,
+    `inside` superlanes' lanes."""
     machine, storage, dtype = context.machine, context.storage, result.dtype
-    count = len(part.row)
+    count = len(parts[0].row)
     every, blocks = np.arange(count), np.arange(0, count, BLOCK)
-    mask = _mask(context, inside) if inside < machine.lanes else None
-    near = _slices(mask) if mask else []
-    turned = storage.store(held, count, machine.lanes, (side,), avoid=near)
-    move_rows(context, part, every, turned, Op.TRANSPOSE, BLOCK, side)
-    folded = storage.store(dtype, count, machine.lanes, BOTH, avoid=[*near, *_slices(turned)])
-    _fold(context, turned, folded, function, mask, side)
+    avoid = [s for part in parts for s in _lying(context, part)]
+    avoid += [s for lanes in {rest, inside} - {0, machine.lanes} for s in _slices(_mask(context, lanes))]
+    folded = storage.store(dtype, count, machine.lanes, BOTH, avoid=avoid)
+    try:
+        _again(_fold_flow, context, parts, held, folded, function, rest, inside, side)
+    except SelfConflict:
+        if count > BLOCK:
+            middle = count // BLOCK // 2 * BLOCK
+            for a, b in ((0, middle), (middle, count)):
+                half = [part.part(a, b) for part in parts]
+                _chunk(context, half, held, function, rest, inside, result, start + a, side)
+            return
+        if len(parts) == 1 and not rest:
+            raise
+        columns = (len(parts) - 1) * machine.lanes + (rest or machine.lanes)
+        joined = whole_tile(context, _joined(context, list(parts), held, dtype, columns, function))
+        _chunk(context, [joined], dtype, function, 0, inside, result, start, side)
+        return
     found, before = _at(context, folded, blocks), folded
     for kind, numbers in steps(machine.superlanes, machine.shifters, function):
         made = storage.store(dtype, len(blocks), machine.lanes, BOTH, avoid=_slices(before))
@@ -84,6 +107,16 @@ def _chunk(
     spread = np.repeat(np.arange(len(blocks)), BLOCK)
     back = Tile(found.value[spread], found.tile[spread], found.row[spread])
     move_rows(context, back, start + every, result, Op.TRANSPOSE, BLOCK, side)
+
+
+def _lying(context: Context, tile: Tile) -> list[int]:
+    """Slices in which rows of a tile lie."""
+    found: set[int] = set()
+    for number in np.unique(tile.value).tolist():
+        value, mine = context.storage.values[number], tile.value == number
+        for place, part in {(t, r // value.segment) for t, r in zip(tile.tile[mine], tile.row[mine], strict=True)}:
+            found |= {byte[part].slice for copy in value.copies for byte in copy.strips[place]}
+    return sorted(found)
 
 
 def _slices(stored: Stored) -> list[int]:
@@ -211,33 +244,96 @@ def _again(make: object, *arguments: object) -> None:
                 raise
 
 
-def _fold(context: Context, turned: Stored, made: Stored, function: str, mask: Stored | None, side: int) -> None:
-    """Row i becomes the sum of rows i … i + 15: each ALU adds what it gets to what it got some rows before."""
-    _again(_fold_flow, context, turned, made, function, mask, side)
-
-
 def _fold_flow(
-    context: Context, turned: Stored, made: Stored, function: str, mask: Stored | None, side: int, turn: int
+    context: Context,
+    parts: Sequence[Tile],
+    held: str,
+    made: Stored,
+    function: str,
+    rest: int,
+    inside: int,
+    side: int,
+    turn: int,
 ) -> None:
-    dtype, count = made.dtype, turned.rows
+    """Tiles are added up as they come, 16 rows and lanes change places in the switch unit, and on the way back row i
+    becomes the sum of rows i … i + 15: each ALU adds what it gets to what it got some rows before."""
+    dtype, machine, near = made.dtype, context.machine, (side + turn) % 2
+    count, name = len(parts[0].row), {"sum": "add"}.get(function, function)
     flow = Flow(context.machinery)
-    wire = context.read(flow, whole_tile(context, turned), turned.dtype, 0, 0, side, turn)
-    value = _arriving(context, wire, 0)
-    if turned.dtype != dtype:
-        _, value = _operation(context, flow, "cast", dtype, [(turned.dtype, value)], count)
-    if mask is not None:
-        rows = _at(context, mask, np.zeros(count, np.int64))
-        held = context.read(flow, rows, "i8", 0, 0, (side + 1 + turn) % 2, turn // 2)
-        nothing = (Kind.NUMBER, bits(neutral(function, dtype), dtype), 0, 0)
-        chosen = [("i8", _arriving(context, held, 0)), (dtype, value), (dtype, nothing)]
-        _, value = _operation(context, flow, "select", dtype, chosen, count)
-    name, span = {"sum": "add"}.get(function, function), 1
+    if len(parts) == 1 and not rest:
+        (value,) = _through(context, flow, parts[0], held, Op.TRANSPOSE, [(0, 0, 0, 0)], 0, near, turn // 2)
+    else:
+        joined = _tiles(context, flow, parts, held, dtype, function, rest, turn)
+        value, held = _turned(context, flow, *joined, dtype, count, near), dtype
+    if held != dtype:
+        _, value = _operation(context, flow, "cast", dtype, [(held, value)], count)
+    if inside < machine.lanes:
+        value = _masked(context, flow, value, dtype, inside, function, count, 1 - near, turn // 2)[1]
+    span = 1
     while span < BLOCK:
         count -= span
         item, value = _operation(context, flow, name, dtype, [(dtype, value), (dtype, _later(value, span))], count)
         span *= 2
     emit_results(context, flow, item, value[2], made, 0, np.arange(count))
     context.place(flow)
+
+
+def _masked(
+    context: Context,
+    flow: Flow,
+    value: Operand,
+    dtype: str,
+    inside: int,
+    function: str,
+    count: int,
+    side: int,
+    turn: int,
+) -> tuple[Item, Operand]:
+    """The first `inside` lanes as they are, the others neutral."""
+    at = value[2] - context.machine.vector_entry
+    rows = _at(context, _mask(context, inside), np.zeros(count, np.int64))
+    held = context.read(flow, rows, "i8", 0, at, side, turn)
+    nothing = (Kind.NUMBER, bits(neutral(function, dtype), dtype), 0, 0)
+    return _operation(
+        context, flow, "select", dtype, [("i8", _arriving(context, held, at)), (dtype, value), (dtype, nothing)], count
+    )
+
+
+def _tiles(
+    context: Context, flow: Flow, parts: Sequence[Tile], held: str, dtype: str, function: str, rest: int, turn: int
+) -> tuple[Item, Operand]:
+    """All tiles added up in their order, lanes that hold nothing made neutral."""
+    name, count = {"sum": "add"}.get(function, function), len(parts[0].row)
+    item, total = None, None
+    for number, part in enumerate(parts):
+        choices = [((number + turn + other) % 2, turn // 2 + copy) for copy in (0, 1) for other in (0, 1)]
+        value = _arriving(context, context.read_apart(flow, part, held, 0, 0, choices), 0)
+        if held != dtype:
+            item, value = _operation(context, flow, "cast", dtype, [(held, value)], count)
+        if rest and number == len(parts) - 1:
+            item, value = _masked(context, flow, value, dtype, rest, function, count, (number + turn) % 2, turn // 2)
+        if total is not None:
+            item, value = _operation(context, flow, name, dtype, [(dtype, total), (dtype, value)], count)
+        total = value
+    assert item is not None
+    assert total is not None
+    return item, total
+
+
+def _turned(context: Context, flow: Flow, item: Item, value: Operand, dtype: str, count: int, side: int) -> Operand:
+    """What an ALU gives, on its way through a transposer and back."""
+    machine, place = context.machine, context.machine.switch_place * (1 if side else -1)
+    out = flow.wire(dtype, 0, value[2], count, EAST if side else WEST)
+    item.outs = ((out, 0, -1),)
+    offset = out.arrival(place)
+    unit, queues = unit_choice(context, flow, Op.TRANSPOSE, side, offset, count)
+    back = flow.wire(dtype, place, offset + latency(machine, Op.TRANSPOSE), count, WEST if side else EAST)
+    ins = ((Kind.STREAM, dtype, 0, out, 0, 0),)
+    code = (0, 0, 0, 0)
+    flow.items.append(
+        Item(Op.TRANSPOSE, unit, queues, offset, count, code, ins=ins, outs=((back, 0, -1),), dtype=dtype)
+    )
+    return _arriving(context, back, back.arrival(0))
 
 
 def _summed(context: Context, flow: Flow, name: str, dtype: str, operands: list[Operand], made: Stored) -> None:

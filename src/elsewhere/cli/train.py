@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elsewhere.cli.report import USER_MISTAKE, complain, interruptible, print_json, user_errors
 
+if TYPE_CHECKING:
+    from elsewhere.model.train.configurations import Configuration
+
 data = typer.Typer(help="Make training data.", no_args_is_help=True)
 train = typer.Typer(help="Train the networks. A run that was cut off goes on where it was.", no_args_is_help=True)
 
 Clips = Annotated[Path, typer.Argument(help="Folder of clips, as `elsewhere data build` makes it.")]
-Run = Annotated[Path, typer.Option("--run", help="Folder for checkpoints, curves and weights.")]
+Run = Annotated[Path, typer.Option("--run", help="Folder for checkpoints, measures and weights.")]
+Config = Annotated[str, typer.Option("--config", help="Sizes and schedule; see `elsewhere train configs`.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Other than the configuration's.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Other than the configuration's.")]
+Rate = Annotated[float | None, typer.Option(help="Peak learning rate, other than the configuration's.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Other than the configuration's.")]
+Start = Annotated[Path | None, typer.Option("--start", help="Folder of weights to begin with, else random ones.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+@data.callback()
+def data_root() -> None:
+    """Keeps `data` a group while it has one verb."""
 
 
 @data.command("build")
@@ -154,34 +170,72 @@ def a_run() -> Iterator[None]:
             raise typer.Exit(USER_MISTAKE) from None
 
 
+def chosen(plan: Any, **changes: Any) -> Any:
+    """`plan` with the changes that were asked for. Raises ValueError for a rate that is none."""
+    rate = changes.get("peak_rate")
+    if rate is not None and not 0.0 < rate <= 1.0:
+        raise ValueError(
+            f"rate must be more than 0 and at most 1; got {rate}. The nearest is {1.0 if rate > 1 else 1e-4}"
+        )
+    return replace(plan, **{name: value for name, value in changes.items() if value is not None})
+
+
+def opened(run: Path, config: str) -> Configuration:
+    """The configuration of that name, and the folder of the run, made where it is missing."""
+    from elsewhere.model.train.configurations import configuration
+
+    found = configuration(config)
+    run.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def card_of(kind: str, config: str, plan: Any, clips: int, start: Path | None) -> dict[str, Any]:
+    """What a weights file says of itself."""
+    card = {"kind": kind, "config": config, "clips": clips, "steps": plan.steps, "batch": plan.batch, "seed": plan.seed}
+    return card | ({"started from": f"{start.name}/{kind}.safetensors"} if start else {})
+
+
 @train.command("tokenizer")
 def tokenizer(
     clips: Clips,
     run: Run = Path("run"),
-    steps: Annotated[int, typer.Option(min=1)] = 5000,
-    batch: Annotated[int, typer.Option(min=1)] = 24,
+    config: Config = "two-cores",
+    steps: Steps = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    seed: Seed = None,
+    start: Start = None,
+    device: Device = "auto",
 ) -> None:
-    """Train the tokenizer. Example: elsewhere train tokenizer clips --run run --steps 3000"""
+    """Train the tokenizer. Example: elsewhere train tokenizer clips --run run --config two-cores"""
     with a_run():
         from elsewhere.model.configuration import TokenizerConfig
         from elsewhere.model.train import tokenizer as training
         from elsewhere.model.train import weights
         from elsewhere.model.train.dataset import Clips as ClipSet
+        from elsewhere.model.train.networks.tokenizer import Tokenizer
 
-        run.mkdir(parents=True, exist_ok=True)
-        plan, config = training.TokenizerTraining(steps=steps, batch=batch), TokenizerConfig()
+        found = opened(run, config)
+        plan = chosen(found.tokenizer_training, steps=steps, batch=batch, peak_rate=rate, seed=seed, device=device)
+        begun = weights.load(start / "tokenizer.safetensors", Tokenizer, TokenizerConfig) if start else None
         clip_set = ClipSet(clips)
-        network = training.train(clip_set, config, plan, run)
-        card = {"kind": "tokenizer", "clips": len(clip_set), "steps": steps, "batch": batch, "seed": plan.seed}
-        weights.save(run / "tokenizer.safetensors", network, config, card)
+        network = training.train(clip_set, found.tokenizer, plan, run, begun)
+        card = card_of("tokenizer", config, plan, len(clip_set), start)
+        weights.save(run / "tokenizer.safetensors", network, found.tokenizer, card)
 
 
 @train.command("world")
 def world(
     clips: Clips,
     run: Run = Path("run"),
-    steps: Annotated[int, typer.Option(min=1)] = 2400,
-    batch: Annotated[int, typer.Option(min=1)] = 4,
+    config: Config = "two-cores",
+    steps: Steps = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    seed: Seed = None,
+    muon: Annotated[bool | None, typer.Option(help="Muon on the matrices of blocks, or AdamW on all.")] = None,
+    start: Start = None,
+    device: Device = "auto",
 ) -> None:
     """Train the transformer on a trained tokenizer's latents. Example: elsewhere train world clips --run run"""
     with a_run():
@@ -190,21 +244,29 @@ def world(
         from elsewhere.model.train import world as training
         from elsewhere.model.train.dataset import Clips as ClipSet
         from elsewhere.model.train.networks.tokenizer import Tokenizer
+        from elsewhere.model.train.networks.transformer import Transformer
         from elsewhere.scene.words import vocabulary
 
+        found = opened(run, config)
         coder = weights.load(run / "tokenizer.safetensors", Tokenizer, TokenizerConfig)
-        plan, config = training.WorldTraining(steps=steps, batch=batch), TransformerConfig(vocabulary=vocabulary())
+        asked = {"steps": steps, "batch": batch, "peak_rate": rate, "seed": seed, "muon": muon, "device": device}
+        plan, size = chosen(found.world_training, **asked), replace(found.transformer, vocabulary=vocabulary())
+        begun = weights.load(start / "world.safetensors", Transformer, TransformerConfig) if start else None
         clip_set = ClipSet(clips)
-        network = training.train(clip_set, coder, config, plan, run)
-        card = {"kind": "world", "clips": len(clip_set), "steps": steps, "batch": batch, "seed": plan.seed}
-        weights.save(run / "world.safetensors", network, config, card)
+        network = training.train(clip_set, coder, size, plan, run, begun)
+        weights.save(run / "world.safetensors", network, size, card_of("world", config, plan, len(clip_set), start))
 
 
 @train.command("finish")
 def finish(
     clips: Clips,
     run: Run = Path("run"),
-    steps: Annotated[int, typer.Option(min=1)] = 700,
+    config: Config = "two-cores",
+    steps: Steps = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    seed: Seed = None,
+    device: Device = "auto",
 ) -> None:
     """Fine-tune the decoder on the transformer's own predictions. Example: elsewhere train finish clips --run run"""
     with a_run():
@@ -216,12 +278,13 @@ def finish(
         from elsewhere.model.train.networks.transformer import Transformer
         from elsewhere.model.weights import read_header
 
+        found = opened(run, config)
         source = run / "tokenizer.safetensors"
         coder = weights.load(source, Tokenizer, TokenizerConfig)
         network = weights.load(run / "world.safetensors", Transformer, TransformerConfig)
-        plan = training.FinishTraining(steps=steps)
+        plan = chosen(found.finish_training, steps=steps, batch=batch, peak_rate=rate, seed=seed, device=device)
         training.train(ClipSet(clips), coder, network, plan, run)
-        card = read_header(source)["card"] | {"finish steps": steps, "finish seed": plan.seed}
+        card = read_header(source)["card"] | {"finish steps": plan.steps, "finish seed": plan.seed}
         weights.save(run / "tokenizer-finished.safetensors", coder, coder.config, card)
 
 
@@ -242,3 +305,49 @@ def reader(
         plan = training.ReaderTraining(centres=centres, frames=frames, seed=seed)
         card = training.train(clips, held_out, plan, run / "reader.safetensors", typer.echo)
         typer.echo(f"wrote {run / 'reader.safetensors'}; words found in held-out clips: {card['held out accuracy']}")
+
+
+@train.command("configs")
+def configs(json_: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False) -> None:
+    """List the named configurations. Example: elsewhere train configs --json"""
+    with a_run():
+        from elsewhere.model.train.configurations import CONFIGURATIONS
+        from elsewhere.model.train.sizes import parameters
+
+        rows = {
+            name: {
+                "hardware": config.hardware,
+                "tokenizer": parameters(config.tokenizer),
+                "transformer": parameters(config.transformer),
+                "width": config.transformer.width,
+                "layers": config.transformer.layers,
+                "steps": {
+                    "tokenizer": config.tokenizer_training.steps,
+                    "world": config.world_training.steps,
+                    "finish": config.finish_training.steps,
+                },
+            }
+            for name, config in CONFIGURATIONS.items()
+        }
+    if json_:
+        print_json(rows)
+        return
+    for name, row in rows.items():
+        millions = f"{row['tokenizer'] / 1e6:.1f}M + {row['transformer'] / 1e6:.1f}M"
+        steps = " ".join(f"{stage} {count}" for stage, count in row["steps"].items())
+        typer.echo(f"{name:14} {millions:14} {row['hardware']}; steps: {steps}")
+
+
+@train.command("curves")
+def curves(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A png or jpg.")] = Path("curves.png"),
+) -> None:
+    """Draw a run's measures. Example: elsewhere train curves run -o curves.png"""
+    with a_run():
+        from elsewhere.live.writer import check_output
+        from elsewhere.model.train.curves import draw
+
+        check_output(output, (".png", ".jpg"))
+        draw(run).save(output)
+    typer.echo(str(output))

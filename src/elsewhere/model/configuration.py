@@ -7,6 +7,10 @@ from typing import Any, TypeVar
 
 PATCH = 16
 """Picture pixels along one side of a token (f16)."""
+COARSE = 4
+"""The transformer sees the guide and the warped picture at this fraction of the picture's size."""
+MEMORY = 4
+"""Planes of the warped picture: red, green, blue in [0, 1] and whether the place was seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +39,10 @@ class TransformerConfig:
     vocabulary: tuple[str, ...] = ()
     shortcut_levels: int = 3
     """Shortcut steps lie on the grid 1, 1/2, … 1/2^levels."""
+    memory: bool = False
+    """Whether the last picture, warped to where the new one is taken from, is an input."""
+    guidance: bool = False
+    """Whether the strength of guidance by text is an input."""
 
 
 Config = TypeVar("Config", TokenizerConfig, TransformerConfig)

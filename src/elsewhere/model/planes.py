@@ -29,6 +29,32 @@ PLANES = (
 """Names of the planes, in order. "grounded" is 1 where a guide is given and 0 in a dream."""
 
 
+GROUNDS = ("full", "depth", "layout")
+"""What of a guide is given: all of it; shapes alone; or what stands where, with neither shape nor light."""
+GIVEN = {
+    "full": PLANES,
+    "depth": ("normal x", "normal y", "normal z", "disparity"),
+    "layout": (
+        *("albedo red", "albedo green", "albedo blue", "roughness", "metallic", "transmission"),
+        *("water", "sky", "clouds"),
+    ),
+}
+"""Planes that each ground keeps. "grounded" is 0 but in the full one: only there is a lit picture to add to."""
+
+
+def plane_weights(ground: str = "full", strength: float = 1.0) -> NDArray[np.float32]:
+    """(24,) factors of the planes; all are 0 at strength 0, which is a dream.
+
+    Raises ValueError for a ground that is not one of GROUNDS and a strength outside [0, 1].
+    """
+    if ground not in GROUNDS:
+        raise ValueError(f"ground must be one of {', '.join(GROUNDS)}; got {ground!r}")
+    if not 0.0 <= strength <= 1.0:  # NaN, too, is not
+        nearest = 1.0 if strength > 1.0 else 0.0
+        raise ValueError(f"strength must be from 0 to 1; got {strength}. The nearest is {nearest:g}")
+    return np.array([strength * (name in GIVEN[ground]) for name in PLANES], np.float32)
+
+
 def scene_scale(scene: Scene) -> float:
     """Distance in metres at which disparity is one half."""
     return 2.0 * ENVIRONMENTS[scene.environment].largest

@@ -48,6 +48,11 @@ class Layers:
         weight, bias = self.weights[f"{name}.weight"][columns], self.weights[f"{name}.bias"][columns]
         return forms.linear(self.builder, x, self.constant(weight.T), self.constant(bias))
 
+    def product(self, name: str, x: int) -> int:
+        """x (…, K) → (…, N) by weights without a bias."""
+        self.builder.place = name
+        return forms.linear(self.builder, x, self.constant(self.weights[f"{name}.weight"].T), None)
+
     def convolution(self, name: str, x: int, *, stride: int = 1, order: NDArray[np.intp] | None = None) -> int:
         """x (1, H, W, C) → (1, H/stride, W/stride, O), padded to keep the size; `order` permutes the O channels."""
         b = self.builder

@@ -47,13 +47,15 @@ def tokenizer_shapes(config: TokenizerConfig) -> Shapes:
 
 
 def base_picture(b: Builder, planes: int) -> int:
-    """(1, H, W, 4): what the decoder adds to. The lit guide and its disparity, or mid-grey in a dream."""
+    """(1, H, W, 4): what the decoder adds to. The lit guide and its disparity, mid-grey in a dream, or between."""
     b.place = "base_picture"
     grounded = b.narrow(planes, 3, GROUNDED, GROUNDED + 1)
-    shown = b.concatenate([b.narrow(planes, 3, 0, 3), b.narrow(planes, 3, DISPARITY, DISPARITY + 1)], 3)
+    # A ground of shapes alone has a disparity, but no lit picture: then the base is grey altogether.
+    disparity = b.binary("mul", b.narrow(planes, 3, DISPARITY, DISPARITY + 1), grounded)
+    shown = b.concatenate([b.narrow(planes, 3, 0, 3), disparity], 3)
     grey = b.broadcast(b.constant(np.array(GREY, np.float32).reshape(1, 1, 1, 4), "f32"), b.shape(shown))
     away = b.binary("sub", b.like(1.0, grounded), grounded)
-    return b.binary("add", b.binary("mul", shown, grounded), b.binary("mul", grey, away))
+    return b.binary("add", shown, b.binary("mul", grey, away))
 
 
 def decoder_graph(config: TokenizerConfig, weights: Weights, height: int, width: int) -> Graph:

@@ -29,11 +29,9 @@ from numpy.typing import NDArray
 from elsewhere.compiler.importers import forms
 from elsewhere.compiler.ir.builder import Builder
 from elsewhere.compiler.ir.graph import Graph
-from elsewhere.model.configuration import PATCH, TransformerConfig
+from elsewhere.model.configuration import COARSE, MEMORY, PATCH, TransformerConfig
 from elsewhere.model.graphs.layers import Layers, Shapes, Weights, convolution_shapes, linear_shapes
 
-COARSE = 4
-"""The transformer sees the guide at this fraction of the picture's size."""
 RAYS = 12
 """Numbers per token that say where it is seen from."""
 FRAMES = 2
@@ -41,6 +39,10 @@ EPSILON = 1e-5
 SPACE, TIME, FEED = 0, 1, 2
 """Which of a block's three layers a modulation is for."""
 PLANE_BASE, TIME_BASE = 100.0, 1000.0
+GUIDANCE_MOST = 8.0
+"""Strengths of guidance are told as a share of this."""
+MEMORY_CHANNELS = MEMORY * (PATCH // COARSE) ** 2
+"""Numbers per token of the warped picture."""
 LEVEL_CHANNELS = 128
 
 
@@ -52,6 +54,10 @@ def transformer_shapes(config: TransformerConfig) -> Shapes:
     for name, inner, outer in (("0", config.planes, 64), ("2", 64, 96), ("4", 96, d)):
         found |= convolution_shapes(f"guide_in.{name}", inner, outer)
     found |= linear_shapes("level_in.0", 2 * LEVEL_CHANNELS, d) | linear_shapes("level_in.2", d, d)
+    if config.memory:
+        found |= {"memory_in.0.weight": (d, MEMORY_CHANNELS), "memory_in.2.weight": (d, d)}
+    if config.guidance:
+        found["guidance_in.weight"] = (d, LEVEL_CHANNELS)
     found |= linear_shapes("modulation", d, 9 * d) | linear_shapes("out", d, config.latent_channels)
     for i in range(config.layers):
         found[f"blocks.{i}.modulation"] = (9, d)
@@ -110,11 +116,21 @@ class Tables:
     config: TransformerConfig
     weights: Weights
 
-    def modulation(self, levels: Sequence[float], steps: Sequence[float]) -> NDArray[np.float32]:
-        """(B, T, 9, D): 1 + scale, shift and 1 + gate of space, time and feed, for each frame's level and step."""
+    def modulation(
+        self, levels: Sequence[float], steps: Sequence[float], guidance: float = 1.0
+    ) -> NDArray[np.float32]:
+        """(B, T, 9, D): 1 + scale, shift and 1 + gate of space, time and feed, for each frame's level and step.
+
+        `guidance` is the strength of guidance by text, 1 for none.
+        """
         told = np.concatenate([_embed(np.array(levels)), _embed(np.array(steps))], axis=-1)
         inner = _silu(self._linear("level_in.0", told))
-        shared = self._linear("modulation", _silu(self._linear("level_in.2", inner))).reshape(len(levels), 9, -1)
+        condition = self._linear("level_in.2", inner)
+        if self.config.guidance:
+            share = np.array([(guidance - 1.0) / GUIDANCE_MOST, 0.0])
+            strength, none = _embed(share)
+            condition = condition + (strength - none) @ self.weights["guidance_in.weight"].astype(np.float64).T
+        shared = self._linear("modulation", _silu(condition)).reshape(len(levels), 9, -1)
         blocks = np.stack([self.weights[f"blocks.{i}.modulation"] for i in range(self.config.layers)])
         every = shared[None] + blocks[:, None].astype(np.float64)
         every[:, :, 0:3] += 1.0
@@ -167,6 +183,14 @@ def plane_turns(rows: int, columns: int, pairs: int) -> tuple[NDArray[np.float32
     return cosine, sine
 
 
+def memory_tokens(memory: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(4, H/4, W/4) of the warped picture → (N, 64): what it shows in each token, by plane, row, column."""
+    side = PATCH // COARSE
+    planes, height, width = memory.shape
+    parts = memory.reshape(planes, height // side, side, width // side, side)
+    return np.ascontiguousarray(parts.transpose(1, 3, 0, 2, 4).reshape(-1, planes * side * side))
+
+
 def pairs_apart(width: int) -> NDArray[np.intp]:
     """Where the channels of a head come from: first of all pairs, then second of all pairs."""
     return np.concatenate([np.arange(0, width, 2), np.arange(1, width, 2)])
@@ -193,7 +217,8 @@ def look_graph(config: TransformerConfig, weights: Weights, height: int, width: 
 def step_graph(config: TransformerConfig, weights: Weights, height: int, width: int) -> Graph:
     """One evaluation; see the file's head.
 
-    Inputs: noisy (T, N, C), rays (T, N, 12), features (T, N, D) as `look_graph` gives them, modulation
+    Inputs: noisy (T, N, C), rays (T, N, 12), features (T, N, D) as `look_graph` gives them, with a network that has
+    it memory (T, N, 64) as `memory_tokens` gives it, modulation
     (B, T, 9, D), text keys and text values (B, K, L, E), cosines and sines (T, E/2) of the frames' positions, slot
     (an i32: where the past frame is kept) and visible (T, S). States: keys and values (N, K, S, E) of each temporal
     block. Output: clean (N, C), the new frame's latents.
@@ -234,6 +259,9 @@ class Step:
 
         x = layers.add(layers.linear("latent_in", noisy), features)
         x = layers.add(layers.linear("camera_in", rays), x)
+        if config.memory:
+            memory = b.input("memory", "f32", (FRAMES, n, MEMORY_CHANNELS))
+            x = layers.add(layers.product("memory_in.2", layers.silu(layers.product("memory_in.0", memory))), x)
         temporal = temporal_blocks(config)
         for block in range(config.layers):
             x = self.space(block, x)

@@ -31,11 +31,15 @@ class Residual(nn.Module):
 
 
 def base_picture(planes_BPHW: Tensor) -> Tensor:
-    """(B, 4, H, W): what the decoder adds to. The lit guide and its disparity, or mid-grey in a dream."""
+    """(B, 4, H, W): what the decoder adds to. The lit guide and its disparity, mid-grey in a dream, or between.
+
+    The planes of a guide that is given by half have been halved already.
+    """
     grounded = planes_BPHW[:, 23:24]
     grey = planes_BPHW.new_tensor([0.5, 0.5, 0.5, 0.3]).view(1, 4, 1, 1)
-    base = torch.cat([planes_BPHW[:, 0:3], planes_BPHW[:, 15:16]], dim=1)
-    return grounded * base + (1.0 - grounded) * grey
+    # A ground of shapes alone has a disparity, but no lit picture: then the base is grey altogether.
+    base = torch.cat([planes_BPHW[:, 0:3], grounded * planes_BPHW[:, 15:16]], dim=1)
+    return base + (1.0 - grounded) * grey
 
 
 class Encoder(nn.Module):

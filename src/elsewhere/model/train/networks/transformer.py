@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elsewhere.model.configuration import TransformerConfig
+from elsewhere.model.configuration import COARSE, MEMORY, PATCH, TransformerConfig
 
 CAMERA_CHANNELS = 12
 """Per token: ray direction, moment to the first camera (Plücker), and the camera's motion since the last frame (6)."""
@@ -25,21 +25,22 @@ CAMERA_CHANNELS = 12
 
 def turns(position: Tensor, pairs: int, base: float) -> Tensor:
     """Unit complex numbers (…, pairs) that rotate a channel pair at real positions (…)."""
-    frequency = base ** (-torch.arange(pairs, dtype=torch.float32) / pairs)
+    frequency = base ** (-torch.arange(pairs, dtype=torch.float32, device=position.device) / pairs)
     angle = position[..., None] * frequency
     return torch.complex(angle.cos(), angle.sin())
 
 
-def turns_of_plane(height: int, width: int, pairs: int) -> Tensor:
+def turns_of_plane(height: int, width: int, pairs: int, device: torch.device | None = None) -> Tensor:
     """(N, pairs): half of the pairs turn with the row, half with the column."""
-    rows = torch.arange(height, dtype=torch.float32).repeat_interleave(width)
-    columns = torch.arange(width, dtype=torch.float32).repeat(height)
+    rows = torch.arange(height, dtype=torch.float32, device=device).repeat_interleave(width)
+    columns = torch.arange(width, dtype=torch.float32, device=device).repeat(height)
     return torch.cat([turns(rows, pairs // 2, 100.0), turns(columns, pairs - pairs // 2, 100.0)], dim=-1)
 
 
 def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Rotary embedding: (…, M, E) by unit complex numbers (M, E/2)."""
-    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turn).flatten(-2)
+    """Rotary embedding: (…, M, E) by unit complex numbers (M, E/2), in f32; the result has the type of x."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Block(nn.Module):
         q, k, v = (self.split(y) for y in self.space_in(x).chunk(3, dim=-1))
         text_k, text_v = (self.split(y) for y in self.text_in(text).chunk(2, dim=-1))
         k = torch.cat([rotate(normed(k), turn), normed(text_k)], dim=-2)
-        out = F.scaled_dot_product_attention(rotate(normed(q), turn), k, torch.cat([v, text_v], dim=-2))
+        out = attend(rotate(normed(q), turn), k, torch.cat([v, text_v], dim=-2))
         return self.space_out(out.transpose(-2, -3).flatten(-2))
 
     def time(
@@ -100,12 +101,26 @@ class Block(nn.Module):
         new = (k, v)
         if past is not None:
             k, v = torch.cat([past[0], k], dim=-2), torch.cat([past[1], v], dim=-2)
-        out = F.scaled_dot_product_attention(rotate(q, turn[-q.shape[-2] :]), rotate(k, turn), v, attn_mask=mask)
+        out = attend(rotate(q, turn[-q.shape[-2] :]), rotate(k, turn), v, mask)
         return self.time_out(out.transpose(-2, -3).flatten(-2)), *new
 
     def feed(self, x: Tensor) -> Tensor:
         gate, value = self.feed_in(x).chunk(2, dim=-1)
         return self.feed_out(F.silu(gate) * value)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention of (…, M, E) to (…, S, E), where mask (M, S) is true.
+
+    On CPUs as plain products: for frames of some dozens of tokens torch's fused kernel takes four times as long
+    backwards. (Measured: docs/training-log.md.)
+    """
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(dim=-1).to(v.dtype) @ v
 
 
 def normed(x: Tensor) -> Tensor:
@@ -115,9 +130,36 @@ def normed(x: Tensor) -> Tensor:
 
 def embed_level(level: Tensor, width: int) -> Tensor:
     """Sinusoidal embedding of a number in [0, 1]: (…) → (…, width)."""
-    frequency = torch.exp(torch.linspace(0.0, math.log(1000.0), width // 2))
+    frequency = torch.exp(torch.linspace(0.0, math.log(1000.0), width // 2, device=level.device))
     angle = level[..., None] * frequency
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+GUIDANCE_MOST = 8.0
+"""Strengths of guidance are told as a share of this."""
+
+
+def embed_guidance(strength: Tensor) -> Tensor:
+    """(…) strengths → (…, 128): zero for 1, so that a network that was never taught guidance is not disturbed."""
+    share = (strength - 1.0) / GUIDANCE_MOST
+    return embed_level(share, 128) - embed_level(torch.zeros_like(share), 128)
+
+
+def memory_tokens(memory: Tensor) -> Tensor:
+    """(B, T, 4, 4h, 4w) → (B, T, N, 64): what the warped picture shows in each token, by plane, row, column."""
+    side = PATCH // COARSE
+    parts = memory.unflatten(-1, (-1, side)).unflatten(-3, (-1, side))  # (B, T, 4, h, side, w, side)
+    return parts.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
+
+
+def zeroed(inner: int, outer: int) -> nn.Linear:
+    """A layer that begins as zero, so that it changes nothing of a network to which it is added.
+
+    It has no bias: an input of zeros (nothing seen, no guidance) stays without effect after training too.
+    """
+    layer = nn.Linear(inner, outer, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
 
 
 class Transformer(nn.Module):
@@ -139,6 +181,12 @@ class Transformer(nn.Module):
         self.words = nn.Embedding(len(config.vocabulary) + 2, d)
         self.level_in = nn.Sequential(nn.Linear(256, d), nn.SiLU(), nn.Linear(d, d))
         self.modulation = nn.Linear(d, 9 * d)
+        if config.memory:
+            self.memory_in = nn.Sequential(
+                nn.Linear(MEMORY * (PATCH // COARSE) ** 2, d, bias=False), nn.SiLU(), zeroed(d, d)
+            )
+        if config.guidance:
+            self.guidance_in = zeroed(128, d)
         self.blocks = nn.ModuleList(Block(d, config.heads, i % 2 == 1) for i in range(config.layers))
         self.out = nn.Linear(d, config.latent_channels)
         nn.init.normal_(self.words.weight, std=0.5)
@@ -158,24 +206,42 @@ class Transformer(nn.Module):
         positions: Tensor,
         cache: Cache | None = None,
         remember: int = 0,
+        *,
+        memory: Tensor | None = None,
+        guidance: Tensor | None = None,
+        causal: bool = True,
     ) -> Tensor:
         """Predicts clean latents.
 
         noisy (B, T, C, h, w); level t and step d (B, T); planes (B, T, P, 4h, 4w): the guide at a quarter of
         the picture's size; camera (B, T, N, 12); text (B, L) int64; positions (T,) in frames. With a
         cache, its frames are attended to and the first `remember` of the T frames are appended to it.
+
+        memory (B, T, 4, 4h, 4w): the picture before each frame, warped to it (None: none was seen); guidance
+        (B,): the strength of guidance, 1 for none (None: 1). `causal=False` lets every frame attend to all others.
+        Raises ValueError for an input that the configuration does not have.
         """
         b, t, _, h, w = noisy.shape
+        for name, given in (("memory", memory), ("guidance", guidance)):
+            if given is not None and not getattr(self.config, name):
+                raise ValueError(f"{name} must be None: this network was made without it")
         x = self.latent_in(noisy.flatten(3).transpose(2, 3)) + self.camera_in(camera)
         x = x + self.guide_in(planes.flatten(0, 1)).flatten(2).transpose(1, 2).unflatten(0, (b, t))
+        if self.config.memory and memory is not None:
+            x = x + self.memory_in(memory_tokens(memory))
         words = self.words(text)[:, None].expand(b, t, -1, -1).flatten(0, 1)
         condition = self.level_in(torch.cat([embed_level(level, 128), embed_level(step, 128)], dim=-1))
+        if self.config.guidance:
+            strength = guidance if guidance is not None else level.new_ones(b)
+            condition = condition + self.guidance_in(embed_guidance(strength))[:, None]
         shared = self.modulation(F.silu(condition)).unflatten(-1, (9, -1))[:, :, None]  # (B, T, 1, 9, D)
         every = positions if cache is None else torch.cat([cache.positions, positions])
         past_count = every.numel() - t
-        mask = torch.ones(t, every.numel(), dtype=torch.bool).tril(past_count)
+        mask = torch.ones(t, every.numel(), dtype=torch.bool, device=x.device)
+        if causal:
+            mask = mask.tril(past_count)
         pairs = self.config.width // self.config.heads // 2
-        plane_turn, time_turn = turns_of_plane(h, w, pairs), turns(every, pairs, 1000.0)
+        plane_turn, time_turn = turns_of_plane(h, w, pairs, x.device), turns(every, pairs, 1000.0)
         depth = 0
         for block in self.blocks:
             scale, shift, gate = (shared + block.modulation).unflatten(-2, (3, 3)).unbind(-3)

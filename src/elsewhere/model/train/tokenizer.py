@@ -171,6 +171,8 @@ def train(
                 terms["judging"] = judge.learn(picture[:, :3], made[:, :3], planes[:, :3])
         log.add(step, {name: term.detach() for name, term in terms.items()}, REPORT_EVERY)
         checkpoints.after(step + 1, run.steps)
+        if (step + 1) % CHECKPOINT_EVERY == 0:
+            clips.refresh()  # a build may still be at work
     average.load_into(network)
     result: Tokenizer = network.cpu()
     return result

@@ -51,6 +51,9 @@ def generate(
         bool, typer.Option(help="Write the prompt out in detail first, and say what was written.")
     ] = False,
     steps: Annotated[int, typer.Option(help="Network evaluations for each frame.")] = 1,
+    strength: Annotated[float, typer.Option(help="How much of the guide is given: 0 (a dream) to 1.")] = 1.0,
+    ground: Annotated[str, typer.Option(help="full, depth (shapes alone) or layout (what stands where).")] = "full",
+    guidance: Annotated[float, typer.Option(help="How strictly words are followed: 1 to 4.")] = 1.0,
     sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet (png or jpg).")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
@@ -61,6 +64,10 @@ def generate(
     elsewhere generate "two ships at sea" --shot "2s: wide shot" --shot "close-up of the second ship"
 
     elsewhere generate "a red ball on a lake" --event "1s: it starts to rain" --event "2s: push the ball left"
+
+    elsewhere generate "a red sailboat on the open sea" --mode dream --steps 4 --guidance 2
+
+    elsewhere generate "a red sailboat on the open sea" --strength 0.5
     """
     start = time.perf_counter()
     with user_errors():
@@ -76,7 +83,10 @@ def generate(
         if save_camera is not None:
             check_path_output(save_camera)
         width, height = read_size(size)
-        options = Options(mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps)
+        options = Options(
+            mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps,
+            strength=strength, ground=ground, guidance=guidance,
+        )  # fmt: skip
         plan = plan_film(
             prompt, seed=seed, seconds=seconds, fps=fps, camera=camera, shots=shot or (), events=event or (),
             camera_path=camera_path, rewritten=rewrite,
@@ -148,6 +158,9 @@ def _film(
         "files": [str(path) for path in files],
         "prompt": plan.scene.prompt,
         "mode": options.mode,
+        "strength": options.strength,
+        "ground": options.ground,
+        "guidance": options.guidance,
         "seed": options.seed,
         "width": options.width,
         "height": options.height,

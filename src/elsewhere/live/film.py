@@ -52,6 +52,9 @@ def generate(
     camera_path: CameraPath | str | Path | None = None,
     rewritten: bool = False,
     steps: int = 1,
+    strength: float = 1.0,
+    ground: str = "full",
+    guidance: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Film:
     """Generates a film of what `prompt` says.
@@ -59,12 +62,16 @@ def generate(
     `size` is the side in pixels, or (width, height); `camera` says how to look ("from above", "orbiting") or moves
     ("dolly in 2s, orbit left 3s"); `shots`, `events`, `camera_path` and `rewritten` are those of `plan_film`, which
     also says how long a film without `seconds` is. `progress` is called with the frames done and the frames in all.
-    The same arguments give the same bits.
+    The same arguments give the same bits. `strength` from 0 (a dream) to 1 and `ground` ("full", "depth", "layout") say
+    how much of what is calculated the network is given, `guidance` from 1 to 4 how strictly it follows the words.
 
     ValueError (PromptError for words) names the argument, what it may be, and the nearest that would do.
     """
     width, height = read_size(size)
-    options = Options(mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps)
+    options = Options(
+        mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps,
+        strength=strength, ground=ground, guidance=guidance,
+    )  # fmt: skip
     plan = plan_film(
         prompt, seed=seed, seconds=seconds, fps=fps, camera=camera, shots=shots, events=events,
         camera_path=camera_path, rewritten=rewritten,

@@ -14,6 +14,9 @@ SIZE_STEP, SIZE_LEAST, SIZE_MOST = 16, 64, 512
 SEED_MOST = 2**63 - 1
 FPS_MOST = 120
 STEPS = (1, 2, 4, 8)
+GROUNDS = ("full", "depth", "layout")
+"""What of the guide the network is given: all; shapes alone; or what stands where, without shapes and light."""
+GUIDANCE_LEAST, GUIDANCE_MOST = 1.0, 4.0
 SECONDS_MOST = 3600.0
 TICKS_PER_SECOND = round(1 / TICK)
 
@@ -29,6 +32,11 @@ class Options:
     seed: int = 0
     steps: int = 1
     """Network evaluations for each frame."""
+    strength: float = 1.0
+    """How much of the guide a grounded picture is given, from 0 (a dream) to 1."""
+    ground: str = "full"
+    guidance: float = 1.0
+    """How strictly text is followed, from 1 (as taught by pictures) to 4."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -39,6 +47,16 @@ class Options:
         _check_integer("seed", self.seed, 0, SEED_MOST)
         if self.steps not in STEPS:
             raise ValueError(f"steps must be one of {', '.join(map(str, STEPS))}; got {self.steps}")
+        _check_share("strength", self.strength, 0.0, 1.0)
+        if self.ground not in GROUNDS:
+            raise ValueError(f"ground must be one of {', '.join(GROUNDS)}; got {self.ground!r}")
+        if self.mode != "grounded" and (self.strength != 1.0 or self.ground != "full"):
+            raise ValueError(
+                f"mode must be grounded where strength or ground is given, got {self.mode!r}; strength 0 is a dream"
+            )
+        _check_share("guidance", self.guidance, GUIDANCE_LEAST, GUIDANCE_MOST)
+        if self.mode == "calculated" and self.guidance != 1.0:
+            raise ValueError("mode must be grounded or dream where guidance is given, got 'calculated'")
 
     def tick_of(self, frame_index: int) -> int:
         """The physics tick at which frame `frame_index` is taken; rounding does not add up over a film."""
@@ -74,6 +92,14 @@ def _check_side(name: str, value: int) -> None:
         f"size: {name} must be a multiple of {SIZE_STEP} from {SIZE_LEAST} to {SIZE_MOST}; got {value}. "
         f"The nearest is {nearest}"
     )
+
+
+def _check_share(name: str, value: float, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number; got {value!r}")
+    if not least <= value <= most:
+        nearest = most if value > most else least
+        raise ValueError(f"{name} must be from {least:g} to {most:g}; got {value}. The nearest is {nearest:g}")
 
 
 def _check_integer(name: str, value: int, least: int, most: int) -> None:

@@ -269,10 +269,10 @@ _loading = threading.Lock()
 
 
 @lru_cache(maxsize=4)
-def _load_generator(mode: str, steps: int) -> Generator:
+def _load_generator(mode: str, steps: int, strength: float, ground: str, guidance: float) -> Generator:
     from elsewhere.model.generator import Generator
 
-    return Generator.load(mode, steps=steps)
+    return Generator.load(mode, steps=steps, strength=strength, ground=ground, guidance=guidance)
 
 
 def open_painter(scene: Scene, options: Options) -> Painter:
@@ -280,5 +280,6 @@ def open_painter(scene: Scene, options: Options) -> Painter:
     if options.mode == "calculated":
         return Plain()
     with _loading:  # worlds that start together share one set of weights and programs
-        generator = _load_generator(options.mode, options.steps)
+        manner = (options.strength, options.ground, options.guidance)
+        generator = _load_generator(options.mode, options.steps, *manner)
     return generator.start(scene, options.seed, (options.height, options.width))

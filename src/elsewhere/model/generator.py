@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.model import weights
-from elsewhere.model.configuration import PATCH
-from elsewhere.model.graphs.transformer import slot_of, visible_slots
+from elsewhere.model.configuration import COARSE, MEMORY, PATCH
+from elsewhere.model.graphs.transformer import memory_tokens, slot_of, visible_slots
 from elsewhere.model.network import PRECISIONS, Models, Networks, Workshop, fastest_precision
-from elsewhere.model.planes import PLANES, disparity_to_depth, guide_planes, scene_scale
+from elsewhere.model.planes import PLANES, disparity_to_depth, guide_planes, plane_weights, scene_scale
 from elsewhere.model.rays import token_rays
 from elsewhere.model.text import token_ids
+from elsewhere.model.warp import warp
 from elsewhere.scene import Camera, Scene
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ MODES = ("grounded", "dream")
 STEPS = (1, 2, 4, 8)
 CONTEXT_LEVEL = 0.9
 """Past frames are noised to this level again before they are remembered, which keeps long rollouts together."""
+GUIDANCE_LEAST, GUIDANCE_MOST = 1.0, 4.0
+"""Strengths that training teaches; 1 is none."""
 THREADS_MOST = 4
 """Beyond this, threads that wait for each other cost what they bring."""
 
@@ -39,14 +42,59 @@ def frame_noise(seed: int, frame: int, purpose: int, height: int, width: int, ch
     return np.ascontiguousarray(drawn.T)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manner:
+    """How frames are made. Checked when it is made: ValueError names what is wrong and what would do.
+
+    `ground` is what of the guide is given ("full", "depth": shapes alone, "layout": what stands where, without shapes
+    and light), `strength` in [0, 1] how much of it: 0 is a dream. `guidance` in [1, 4] is how strictly text is followed;
+    1 is what the network was taught by pictures.
+    """
+
+    mode: str = "grounded"
+    steps: int = 1
+    strength: float = 1.0
+    ground: str = "full"
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {MODES}, got {self.mode!r}")
+        if self.steps not in STEPS:
+            raise ValueError(f"steps must be 1, 2, 4 or 8 (a shortcut step is 1/steps), got {self.steps}")
+        plane_weights(self.ground, self.strength)
+        if self.mode != "grounded" and (self.strength != 1.0 or self.ground != "full"):
+            raise ValueError(f"mode must be grounded where strength or ground is given, got {self.mode!r}")
+        check_guidance(self.guidance)
+
+    def weights(self) -> NDArray[np.float32]:
+        """(P,) factors of the guide's planes."""
+        return plane_weights(self.ground, self.strength if self.mode == "grounded" else 0.0)
+
+
+def check_guidance(guidance: float) -> None:
+    """ValueError for a strength of guidance outside [1, 4]."""
+    if not GUIDANCE_LEAST <= guidance <= GUIDANCE_MOST:
+        nearest = GUIDANCE_MOST if guidance > GUIDANCE_MOST else GUIDANCE_LEAST
+        raise ValueError(
+            f"guidance must be from {GUIDANCE_LEAST:g} to {GUIDANCE_MOST:g}; got {guidance}. The nearest is {nearest:g}"
+        )
+
+
 class Generator:
     """Both networks in memory, shared by any number of streams."""
 
-    def __init__(self, models: Models, *, mode: str, steps: int, threads: int, precision: str) -> None:
-        self.models, self.mode, self.steps = models, mode, steps
+    def __init__(self, models: Models, manner: Manner, *, threads: int, precision: str) -> None:
+        if manner.guidance != 1.0 and not models.transformer.guidance:
+            raise ValueError(f"guidance must be 1 with these weights, which were not taught it; got {manner.guidance}")
+        self.models, self.manner, self.steps = models, manner, manner.steps
+        self.plane_weights = manner.weights()
+        self.knows_depth = float(self.plane_weights[PLANES.index("disparity")]) == 1.0
+        """Whether pictures have the guide's depth, not one of their own."""
+        steps = manner.steps
         self.workshop = Workshop(models, threads=threads, precision=precision)
         levels = [((CONTEXT_LEVEL, number / steps), (0.0, 1.0 / steps)) for number in range(steps)]
-        self.modulations = [models.tables.modulation(*both) for both in levels]
+        self.modulations = [models.tables.modulation(*both, manner.guidance) for both in levels]
         """What each evaluation of a frame is told of the noise, for the past frame and the new one."""
 
     @classmethod
@@ -55,19 +103,20 @@ class Generator:
         mode: str = "grounded",
         *,
         steps: int = 1,
+        strength: float = 1.0,
+        ground: str = "full",
+        guidance: float = 1.0,
         directory: Path = weights.DIRECTORY,
         threads: int | None = None,
         precision: str | None = None,
     ) -> Generator:
         """Reads the weights in `directory`. Raises ValueError for wrong arguments, WeightsError for files.
 
+        `strength`, `ground` and `guidance` are those of `Manner`.
         `threads` paint a frame; by default all cores but one, which makes the next frame's guide. `precision` is
         that of products: f32, bf16, or by default what this processor is fastest at. Each gives its own bits.
         """
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
-        if steps not in STEPS:
-            raise ValueError(f"steps must be 1, 2, 4 or 8 (a shortcut step is 1/steps), got {steps}")
+        manner = Manner(mode=mode, steps=steps, strength=strength, ground=ground, guidance=guidance)
         if precision not in (None, *PRECISIONS):
             raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -76,7 +125,7 @@ class Generator:
         if not 1 <= threads <= cores:
             raise ValueError(f"threads must be from 1 to {cores}, the cores of this process, got {threads}")
         precision = precision or fastest_precision()
-        return cls(Models.read(directory), mode=mode, steps=steps, threads=threads, precision=precision)
+        return cls(Models.read(directory), manner, threads=threads, precision=precision)
 
     def start(self, scene: Scene, seed: int, size: tuple[int, int] | None = None) -> Stream:
         """A new stream of frames of one scene.
@@ -98,6 +147,8 @@ class Told:
     position: float
     rays: NDArray[np.float32]
     features: NDArray[np.float32]
+    memory: NDArray[np.float32]
+    """(N, 64) of the last picture, warped to this camera."""
     latents: NDArray[np.float32]
 
 
@@ -112,6 +163,7 @@ class Stream:
         """Frames since the last cut."""
         self.first: Camera | None = None
         self.past: Told | None = None
+        self._seen: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
         self._networks: Networks | None = None
         self._opening = threading.Lock()
 
@@ -168,17 +220,22 @@ class Stream:
         self.remembered += 1
         picture = networks.picture(self.past.latents, planes)
         rgb = np.rint(np.clip(picture[..., :3], 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
-        if self.generator.mode == "grounded":
-            return rgb, guide.depth
-        return rgb, disparity_to_depth(np.clip(picture[..., 3], 0.0, 1.0), self.scale)
+        depth = guide.depth
+        if not self.generator.knows_depth:
+            depth = disparity_to_depth(np.clip(picture[..., 3], 0.0, 1.0), self.scale)
+        self._seen = (rgb, depth)
+        return rgb, depth
 
     def prepare(self, guide: Guide, stage: Stage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Planes (H, W, P) for the decoder, zeros in a dream, and what the transformer sees of them (N, D)."""
         height, width = guide.depth.shape
-        if self.generator.mode == "dream":
+        given = self.generator.plane_weights
+        if not given.any():
             planes = np.zeros((height, width, len(PLANES)), np.float32)
         else:
             planes = np.ascontiguousarray(np.moveaxis(guide_planes(guide, stage), 0, -1))
+            if float(given.min()) < 1.0:
+                planes *= given
         return planes, self.networks(height, width).features(planes)
 
     def tell(self, features: NDArray[np.float32], camera: Camera, position: float | None) -> Told:
@@ -188,7 +245,22 @@ class Stream:
         if position is None:
             position = self.past.position + 1.0 if self.past else 0.0
         rays = token_rays(camera, self.first, last, self.scale)
-        return Told(camera=camera, position=position, rays=rays, features=features, latents=self.noise(0, camera))
+        return Told(
+            camera=camera,
+            position=position,
+            rays=rays,
+            features=features,
+            memory=self.recall(camera),
+            latents=self.noise(0, camera),
+        )
+
+    def recall(self, camera: Camera) -> NDArray[np.float32]:
+        """(N, 64): the last picture as `camera` sees it, by its depth; zeros before there is one."""
+        memory = np.zeros((MEMORY, camera.height // COARSE, camera.width // COARSE), np.float32)
+        if self._seen is not None and self.past is not None and self.generator.models.transformer.memory:
+            colours, valid = warp(*self._seen, self.past.camera, camera)
+            memory[:3], memory[3] = colours.transpose(2, 0, 1), valid
+        return memory_tokens(memory)
 
     def noise(self, purpose: int, camera: Camera) -> NDArray[np.float32]:
         """(N, C) normal noise keyed by (seed, frame, purpose)."""
@@ -210,6 +282,8 @@ class Stream:
             # There is no past: what stands in for it is hidden.
             past, old = told, np.zeros_like(x)
         cosines, sines = models.tables.time_turns((past.position, told.position))
+        if models.transformer.memory:
+            step.write("memory", np.stack([past.memory, told.memory]))
         for name, values in (
             ("rays", np.stack([past.rays, told.rays])),
             ("features", np.stack([past.features, told.features])),
@@ -224,4 +298,4 @@ class Stream:
             step.write("modulation", self.generator.modulations[number])
             step.write("noisy", np.stack([old, x]))
             x = x + (networks.evaluate() - x) * np.float32(size / (1.0 - number * size))
-        return Told(camera=told.camera, position=told.position, rays=told.rays, features=told.features, latents=x)
+        return replace(told, latents=x)

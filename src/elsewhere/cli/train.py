@@ -29,11 +29,6 @@ Start = Annotated[Path | None, typer.Option("--start", help="Folder of weights t
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
-@data.callback()
-def data_root() -> None:
-    """Keeps `data` a group while it has one verb."""
-
-
 @data.command("build")
 def build(
     directory: Annotated[Path, typer.Argument(help="Folder for the clips; what is there already is kept.")],

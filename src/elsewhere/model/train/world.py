@@ -132,9 +132,11 @@ def corrupted(memory: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
 def alike(clips: Clips, number: int) -> list[int]:
     """Clips with the size, the length and the frame step of clip `number`."""
-    shape, positions = clips.picture[number].shape, clips.positions[number]
-    every = range(len(clips))
-    return [n for n in every if clips.picture[n].shape == shape and np.array_equal(clips.positions[n], positions)]
+    return [n for n in range(len(clips)) if _format(clips, n) == _format(clips, number)]
+
+
+def _format(clips: Clips, number: int) -> tuple[tuple[int, ...], bytes]:
+    return clips.picture[number].shape, clips.positions[number].tobytes()
 
 
 def draw_batch(
@@ -224,18 +226,20 @@ def moving_weight(latents: Tensor) -> Tensor:
     return weight / weight.mean(dim=(1, 3, 4), keepdim=True)
 
 
-def shortcut_target(network: Transformer, batch: Batch, noisy: Tensor, level: Tensor, step: Tensor) -> Tensor:
+def shortcut_target(
+    network: Transformer, batch: Batch, noisy: Tensor, level: Tensor, step: Tensor, causal: bool = True
+) -> Tensor:
     """The x̂ that makes one step of size d equal to two of d/2, without gradient."""
     with torch.no_grad():
         rest = (1.0 - level).clamp_min(1e-3)[:, :, None, None, None]
         half = 0.5 * step
         smallest = step <= 1.0 / 2**network.config.shortcut_levels
         told = torch.where(smallest, torch.zeros_like(half), half)
-        first = (predict(network, batch, noisy, level, told) - noisy) / rest
+        first = (predict(network, batch, noisy, level, told, causal=causal) - noisy) / rest
         middle_level = level + half
         middle = noisy + half[:, :, None, None, None] * first
         rest_middle = (1.0 - middle_level).clamp_min(1e-3)[:, :, None, None, None]
-        second = (predict(network, batch, middle, middle_level, told) - middle) / rest_middle
+        second = (predict(network, batch, middle, middle_level, told, causal=causal) - middle) / rest_middle
         return noisy + rest * 0.5 * (first + second)
 
 
@@ -253,9 +257,10 @@ def shortcut_loss(network: Transformer, batch: Batch, noise: Tensor, run: WorldT
     past = past & (torch.rand(b, 1, generator=rng) < 0.5)
     level, step = torch.where(past, CONTEXT_LEVEL, level), torch.where(past, 0.0, step)
     level, step = level.to(noise.device), step.to(noise.device)
+    causal = float(torch.rand((), generator=rng)) >= run.both_ways
     noisy = at_level(batch.latents, noise, level)
-    target = shortcut_target(network, batch, noisy, level, step)
-    error = (predict(network, batch, noisy, level, step) - target).square().mean(dim=(2, 3, 4))
+    target = shortcut_target(network, batch, noisy, level, step, causal)
+    error = (predict(network, batch, noisy, level, step, causal=causal) - target).square().mean(dim=(2, 3, 4))
     made = (step > 0.0).float()
     loss = (error * made).sum() / made.sum().clamp_min(1.0)
     return {"shortcut": loss, "loss": loss}
@@ -376,6 +381,8 @@ def train(
         average.update(network, step)
         log.add(step, {name: term.detach() for name, term in terms.items()}, REPORT_EVERY)
         checkpoints.after(step + 1, run.steps)
+        if (step + 1) % CHECKPOINT_EVERY == 0:
+            clips.refresh()  # a build may still be at work
     average.load_into(network)
     result: Transformer = network.cpu()
     return result

@@ -46,9 +46,9 @@ def frame_noise(seed: int, frame: int, purpose: int, height: int, width: int, ch
 class Manner:
     """How frames are made. Checked when it is made: ValueError names what is wrong and what would do.
 
-    `ground` is what of the guide is given ("full", "depth": shapes alone, "layout": what stands where, without shapes
-    and light), `strength` in [0, 1] how much of it: 0 is a dream. `guidance` in [1, 4] is how strictly text is followed;
-    1 is what the network was taught by pictures.
+    `ground` is what of the guide is given ("full", "depth": shapes alone, "layout": what stands where, without
+    shapes and light), `strength` in [0, 1] how much of it: 0 is a dream. `guidance` in [1, 4] is how strictly text is
+    followed; 1 is what the network was taught by pictures.
     """
 
     mode: str = "grounded"

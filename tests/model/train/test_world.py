@@ -66,8 +66,7 @@ def test_what_has_no_lit_picture_is_coded_as_a_dream(clips: Clips) -> None:
     torch.manual_seed(0)
     latents = world.Latents(Tokenizer(CODER), clips)
     dream, depth, half, full = (
-        latents.of(0, plane_weights(*given))
-        for given in (("full", 0.0), ("depth", 1.0), ("full", 0.5), ("full", 1.0))
+        latents.of(0, plane_weights(*given)) for given in (("full", 0.0), ("depth", 1.0), ("full", 0.5), ("full", 1.0))
     )
     np.testing.assert_array_equal(dream, depth)
     assert not np.array_equal(half, full)

@@ -116,9 +116,7 @@ class Tables:
     config: TransformerConfig
     weights: Weights
 
-    def modulation(
-        self, levels: Sequence[float], steps: Sequence[float], guidance: float = 1.0
-    ) -> NDArray[np.float32]:
+    def modulation(self, levels: Sequence[float], steps: Sequence[float], guidance: float = 1.0) -> NDArray[np.float32]:
         """(B, T, 9, D): 1 + scale, shift and 1 + gate of space, time and feed, for each frame's level and step.
 
         `guidance` is the strength of guidance by text, 1 for none.

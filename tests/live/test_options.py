@@ -50,11 +50,30 @@ def test_sizes_that_cannot_be_say_what_can(text: str | int, said: str) -> None:
         ({"steps": 3}, "1, 2, 4, 8"),
         ({"mode": "dreamy"}, "grounded, dream, calculated"),
         ({"width": 100}, "width must be a multiple of 16"),
+        ({"strength": 1.5}, "strength must be from 0 to 1; got 1.5. The nearest is 1"),
+        ({"strength": -0.1}, "nearest is 0"),
+        ({"strength": float("nan")}, "strength must be from 0 to 1"),
+        ({"strength": "half"}, "strength must be a number"),
+        ({"ground": "depths"}, "ground must be one of full, depth, layout; got 'depths'"),
+        ({"guidance": 0.5}, "guidance must be from 1 to 4; got 0.5. The nearest is 1"),
+        ({"guidance": 9.0}, "nearest is 4"),
+        ({"mode": "dream", "strength": 0.5}, "mode must be grounded where strength or ground is given"),
+        ({"mode": "dream", "ground": "depth"}, "mode must be grounded where strength or ground is given"),
+        ({"mode": "calculated", "guidance": 2.0}, "mode must be grounded or dream where guidance is given"),
     ],
 )
 def test_options_that_cannot_be_say_what_can(change: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Options(**change)  # type: ignore[arg-type]
+
+
+def test_the_loop_and_the_model_agree_on_what_there_is() -> None:
+    from elsewhere.live import options
+    from elsewhere.model import generator, planes
+
+    assert planes.GROUNDS == options.GROUNDS
+    assert (generator.GUIDANCE_LEAST, generator.GUIDANCE_MOST) == (options.GUIDANCE_LEAST, options.GUIDANCE_MOST)
+    assert generator.STEPS == options.STEPS
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e9])

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +23,14 @@ PROMPT = "a red sailboat sailing next to a lighthouse on the open sea at sunset"
 GOLDEN = Path(__file__).parent / "golden.png"
 
 
-def film(mode: str, frames: int, width: int = 128, height: int = 128, *, steps: int = 1, seed: int = 5) -> np.ndarray:
+def film(
+    mode: str, frames: int, width: int = 128, height: int = 128, *, steps: int = 1, seed: int = 5, **more: Any
+) -> np.ndarray:
     """(T, H, W, 3) uint8 of PROMPT."""
     scene = parse(PROMPT).scene
     world = World(scene, 0)
     stage = Stage(scene, world.swell, world.water_cell)
-    stream = Generator.load(mode, steps=steps).start(scene, seed)
+    stream = Generator.load(mode, steps=steps, **more).start(scene, seed)
     pictures, previous = [], None
     for frame in range(frames):
         state = world.advance(10) if frame else world.state
@@ -79,6 +82,22 @@ def test_bad_arguments_name_what_is_allowed() -> None:
         Generator.load("asleep")
     with pytest.raises(ValueError, match="steps must be 1, 2, 4 or 8"):
         Generator.load("grounded", steps=3)
+    with pytest.raises(ValueError, match="strength must be from 0 to 1"):
+        Generator.load("grounded", strength=2.0)
+    with pytest.raises(ValueError, match="mode must be grounded where strength"):
+        Generator.load("dream", strength=0.5)
+    with pytest.raises(ValueError, match="guidance must be from 1 to 4"):
+        Generator.load("dream", guidance=5.0)
+
+
+def test_strength_nothing_is_a_dream() -> None:
+    """The same pictures, and the network's own depth, not the guide's."""
+    np.testing.assert_array_equal(film("grounded", 2, 64, 64, strength=0.0), film("dream", 2, 64, 64))
+
+
+def test_grounds_between_differ_from_both_ends() -> None:
+    films = [film("grounded", 1, 64, 64, **more) for more in ({}, {"strength": 0.5}, {"ground": "depth"})]
+    assert not any(np.array_equal(a, b) for a, b in ((films[0], films[1]), (films[1], films[2])))
 
 
 def test_missing_or_broken_weights_say_so(tmp_path: Path) -> None:

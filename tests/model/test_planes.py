@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elsewhere.model.planes import PLANES, depth_to_disparity, disparity_to_depth, guide_planes
+from elsewhere.model.planes import (
+    GROUNDS,
+    PLANES,
+    depth_to_disparity,
+    disparity_to_depth,
+    guide_planes,
+    plane_weights,
+)
 from elsewhere.physics import World
 from elsewhere.render import Stage, to_display
 from elsewhere.scene import camera_at, parse
@@ -37,3 +45,21 @@ def test_planes_of_a_guide() -> None:
     assert planes[PLANES.index("sky")].mean() == (guide.material < 0).mean()
     assert planes[PLANES.index("water")].sum() == (guide.instance == 2).sum() > 0
     assert np.all(planes[PLANES.index("grounded")] == 1.0)
+
+
+@given(st.sampled_from(GROUNDS), st.floats(0.0, 1.0))
+def test_a_ground_gives_its_planes_and_no_others(ground: str, strength: float) -> None:
+    weights = dict(zip(PLANES, plane_weights(ground, strength), strict=True))
+    assert weights["grounded"] == np.float32(strength * (ground == "full"))
+    assert (weights["disparity"] > 0.0) == (ground != "layout" and np.float32(strength) > 0.0)
+    assert (weights["albedo red"] > 0.0) == (ground != "depth" and np.float32(strength) > 0.0)
+    assert ground == "full" or weights["lit red"] == weights["direct"] == weights["mirror green"] == 0.0
+    assert not any(plane_weights(ground, 0.0))
+
+
+def test_grounds_that_cannot_be_say_what_can() -> None:
+    with pytest.raises(ValueError, match="ground must be one of full, depth, layout; got 'sky'"):
+        plane_weights("sky")
+    for strength, nearest in ((1.01, 1), (-1.0, 0), (float("nan"), 0)):
+        with pytest.raises(ValueError, match=f"strength must be from 0 to 1.*The nearest is {nearest}"):
+            plane_weights("full", strength)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,8 @@ from elsewhere.model.train import weights  # noqa: E402
 from elsewhere.model.train.networks.tokenizer import Tokenizer  # noqa: E402
 from elsewhere.model.train.networks.transformer import Transformer  # noqa: E402
 from elsewhere.model.train.painter import TorchGenerator  # noqa: E402
-from elsewhere.model.weights import WeightsError  # noqa: E402
+from elsewhere.model.train.world import begin  # noqa: E402
+from elsewhere.model.weights import DIRECTORY, WeightsError  # noqa: E402
 from elsewhere.physics import World  # noqa: E402
 from elsewhere.render import Stage  # noqa: E402
 from elsewhere.scene import camera_at, parse  # noqa: E402
@@ -31,22 +35,46 @@ def relative(made: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.sqrt(np.square(made - wanted).mean() / np.square(wanted).mean()))
 
 
+@pytest.fixture(scope="module")
+def all_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights with every optional input: the shipped ones, and at random what is new."""
+    directory = tmp_path_factory.mktemp("weights")
+    network = weights.load(DIRECTORY / "world.safetensors", Transformer, TransformerConfig)
+    torch.manual_seed(0)
+    config = replace(network.config, memory=True, guidance=True)
+    taught = begin(config, network)
+    with torch.no_grad():
+        for layer in (taught.memory_in[2], taught.guidance_in):
+            layer.weight.add_(0.05 * torch.randn_like(layer.weight))
+    weights.save(directory / "world.safetensors", taught, config, {})
+    shutil.copy(DIRECTORY / "tokenizer.safetensors", directory)
+    return directory
+
+
 @pytest.mark.parametrize(
-    ("mode", "steps", "frames", "tolerance"),
-    [("grounded", 1, 30, 1e-5), ("grounded", 2, 13, 1e-5), ("dream", 4, 4, 2e-5)],
+    ("mode", "steps", "frames", "tolerance", "more"),
+    [
+        ("grounded", 1, 30, 1e-5, {}),
+        ("grounded", 2, 13, 1e-5, {"strength": 0.5, "guidance": 3.0}),
+        ("dream", 4, 4, 2e-5, {"guidance": 2.0}),
+        ("grounded", 1, 3, 1e-5, {"ground": "depth"}),
+        ("grounded", 1, 3, 1e-5, {"ground": "layout", "strength": 0.7}),
+    ],
 )
-def test_a_film_is_the_same_as_by_torch(mode: str, steps: int, frames: int, tolerance: float) -> None:
+def test_a_film_is_the_same_as_by_torch(
+    mode: str, steps: int, frames: int, tolerance: float, more: dict[str, Any], all_inputs: Path
+) -> None:
     """Past the first rounds of the cache's ring; latents drift apart by rounding alone."""
     width, height = 80, 64
     scene = parse(PROMPT).scene
     world = World(scene, 0)
     stage = Stage(scene, world.swell, world.water_cell)
-    ours = Generator.load(mode, steps=steps, precision="f32").start(scene, 5)
-    theirs = TorchGenerator.load(mode, steps=steps).start(scene, 5)
+    ours = Generator.load(mode, steps=steps, precision="f32", directory=all_inputs, **more).start(scene, 5)
+    theirs = TorchGenerator.load(mode, steps=steps, directory=all_inputs, **more).start(scene, 5)
     previous = None
     for frame in range(frames):
         state = world.advance(10) if frame else world.state
-        camera = camera_at(scene, frame / 24.0, width, height)
+        camera = camera_at(scene, frame / 24.0, width, height, yaw=0.01 * frame)
         guide = stage.guide(state, camera, previous)
         made, depth = ours.frame(guide, stage, camera)
         wanted, wanted_depth = theirs.frame(guide, stage, camera)
@@ -55,7 +83,7 @@ def test_a_film_is_the_same_as_by_torch(mode: str, steps: int, frames: int, tole
         latents = theirs.past["latents"][0].flatten(1).T.numpy()
         assert relative(ours.past.latents, latents) < tolerance, frame
         assert np.abs(made.astype(int) - wanted).max() <= 1
-        np.testing.assert_allclose(depth, wanted_depth, rtol=1e-3)
+        np.testing.assert_allclose(depth, wanted_depth, rtol=5e-3)
         previous = (state, camera)
 
 
@@ -71,7 +99,10 @@ def random_tokenizer() -> Tokenizer:
 def test_every_weight_has_its_shape() -> None:
     for network, shapes in (
         (Tokenizer(SMALL), tokenizer_shapes(SMALL)),
-        (Transformer(TransformerConfig(layers=5)), transformer_shapes(TransformerConfig(layers=5))),
+        *(
+            (Transformer(config), transformer_shapes(config))
+            for config in (TransformerConfig(layers=5), TransformerConfig(layers=2, memory=True, guidance=True))
+        ),
     ):
         assert {name: tuple(value.shape) for name, value in network.state_dict().items()} == shapes
 

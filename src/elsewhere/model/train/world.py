@@ -335,18 +335,18 @@ def begin(config: TransformerConfig, start: Transformer | None) -> Transformer:
     if start is None:
         return network
     found, own = start.state_dict(), network.state_dict()
-    words = own["words.weight"].clone()
-    words[:2] = found["words.weight"][:2]
-    old = {word: number + 2 for number, word in enumerate(start.config.vocabulary)}
-    for number, word in enumerate(config.vocabulary):
-        if word in old:
-            words[number + 2] = found["words.weight"][old[word]]
     for name, value in found.items():
         if name != "words.weight" and (name not in own or own[name].shape != value.shape):
             raise ValueError(
                 f"start must have the sizes of the configuration: {name} is {tuple(value.shape)} there, "
                 f"{tuple(own[name].shape) if name in own else 'nothing'} here"
             )
+    words = own["words.weight"].clone()
+    words[:2] = found["words.weight"][:2]
+    old = {word: number + 2 for number, word in enumerate(start.config.vocabulary)}
+    for number, word in enumerate(config.vocabulary):
+        if word in old:
+            words[number + 2] = found["words.weight"][old[word]]
     network.load_state_dict(own | found | {"words.weight": words})
     return network
 

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -30,38 +30,8 @@ CODER = TokenizerConfig(encoder_widths=(8, 8, 8, 8), decoder_widths=(8, 8, 8, 8)
 WORLD = TransformerConfig(width=24, layers=2, heads=2, vocabulary=("sea", "ball"), memory=True, guidance=True)
 
 
-def made_up_clip(number: int, frames: int = 4, height: int = 64, width: int = 64) -> dict[str, Any]:
-    """Arrays as a real clip has them, drawn at random: training must not care what is in the pictures."""
-    rng = np.random.default_rng(number)
-    planes = rng.integers(-127, 128, (frames, 24, height, width)).astype(np.int8)
-    planes[:, -1] = 127
-    words = "|".join(("sea", "ball"))
-    return {
-        "planes": planes,
-        "picture": rng.integers(0, 256, (frames, 3, height, width)).astype(np.uint8),
-        "coarse": rng.standard_normal((frames, 24, height // 4, width // 4)).astype(np.float16),
-        "rays": rng.standard_normal((frames, height * width // 256, 12)).astype(np.float16),
-        "positions": np.arange(frames, dtype=np.float32),
-        "warped": rng.integers(0, 256, (frames, 4, height // 4, width // 4)).astype(np.uint8),
-        "c2w": np.tile(np.eye(4, dtype=np.float32), (frames, 1, 1)),
-        "focal": np.full(frames, 60.0, np.float32),
-        "caption": np.array(words),
-        "short": np.array("sea"),
-        "captions": np.array(["a ball at sea"]),
-        "caption_tokens": np.array([words]),
-    }
-
-
-def write_clips(directory: Path, count: int = 2, **size: int) -> Path:
-    directory.mkdir()
-    manifest = shards.Manifest(directory, {"made": "up"})
-    for number in range(count):
-        manifest.add(shards.write_arrays(shards.clip_path(directory, number), made_up_clip(number, **size)))
-    return directory
-
-
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+def clips(tmp_path_factory: pytest.TempPathFactory, write_clips: Callable[..., Path]) -> Clips:
     return Clips(write_clips(tmp_path_factory.mktemp("data") / "clips"))
 
 
@@ -140,7 +110,7 @@ weights.save(Path(sys.argv[2]) / "tokenizer.safetensors", network, coder, {"step
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_with_the_same_file(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_ends_with_the_same_file(tmp_path: Path, write_clips: Callable[..., Path]) -> None:
     """SIGKILL at any moment: the file that the resumed run writes has the same bytes."""
     data = write_clips(tmp_path / "clips")
     files = []
@@ -194,7 +164,7 @@ def test_a_broken_checkpoint_is_told(tmp_path: Path) -> None:
         loop.load_checkpoint(path)
 
 
-def test_missing_and_corrupt_clips_are_named(tmp_path: Path) -> None:
+def test_missing_and_corrupt_clips_are_named(tmp_path: Path, write_clips: Callable[..., Path]) -> None:
     data = write_clips(tmp_path / "clips")
     content = bytearray((data / "clip-000001.npz").read_bytes())
     content[len(content) // 2] ^= 1

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from elsewhere.model.configuration import TransformerConfig  # noqa: E402
+from elsewhere.model.configuration import TokenizerConfig, TransformerConfig  # noqa: E402
 from elsewhere.model.train import grounds, world  # noqa: E402
 from elsewhere.model.train.dataset import Clips  # noqa: E402
 from elsewhere.model.train.loop import Optimizers  # noqa: E402
 from elsewhere.model.train.networks.tokenizer import Tokenizer  # noqa: E402
 from elsewhere.model.train.networks.transformer import Transformer  # noqa: E402
-from tests.model.train.test_runs import CODER, WORLD, write_clips  # noqa: E402
+
+CODER = TokenizerConfig(encoder_widths=(8, 8, 8, 8), decoder_widths=(8, 8, 8, 8), head_width=8)
+WORLD = TransformerConfig(width=24, layers=2, heads=2, vocabulary=("sea", "ball"), memory=True, guidance=True)
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+def clips(tmp_path_factory: pytest.TempPathFactory, write_clips: Callable[..., Path]) -> Clips:
     return Clips(write_clips(tmp_path_factory.mktemp("data") / "clips", height=48))
 
 

@@ -309,7 +309,7 @@ def configs(json_: Annotated[bool, typer.Option("--json", help="Report as JSON."
         from elsewhere.model.train.configurations import CONFIGURATIONS
         from elsewhere.model.train.sizes import parameters
 
-        rows = {
+        rows: dict[str, dict[str, Any]] = {
             name: {
                 "hardware": config.hardware,
                 "tokenizer": parameters(config.tokenizer),

@@ -9,18 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from elsewhere.live.film import Film, generate
+    from elsewhere.live.verbs import Work, animate, connect, edit, extend, loop, still
 
-__all__ = ["Film", "__version__", "generate"]
+__all__ = [
+    "Film",
+    "Work",
+    "__version__",
+    "animate",
+    "connect",
+    "edit",
+    "extend",
+    "generate",
+    "loop",
+    "still",
+]
 __version__ = "0.1.0"
 
-_LAZY = ("Film", "generate")
+_LAZY = dict.fromkeys(("Film", "generate"), "elsewhere.live.film") | dict.fromkeys(
+    ("Work", "animate", "connect", "edit", "extend", "loop", "still"), "elsewhere.live.verbs"
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        from elsewhere.live import film as module
+        from importlib import import_module
 
-        return getattr(module, name)
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

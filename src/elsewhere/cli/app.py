@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import elsewhere
-from elsewhere.cli import compiler, doctor, generate, judge, live, rewrite, serve, train, tsp
+from elsewhere.cli import compiler, doctor, films, generate, judge, live, rewrite, serve, train, tsp
 
 app = typer.Typer(
     help="Type a sentence, be elsewhere.",
@@ -28,6 +28,8 @@ def root(
 
 app.command("generate")(generate.generate)
 app.command("rewrite")(rewrite.rewrite)
+for verb in (films.still, films.extend, films.loop, films.edit, films.connect):
+    app.command()(verb)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("compile")(compiler.compile_)

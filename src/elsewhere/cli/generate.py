@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elsewhere.cli.files import write_whole
+from elsewhere.cli.films import animate
 from elsewhere.cli.report import interruptible, note, print_json, user_errors, warn_unknown
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def generate(
         float | None, typer.Option(help="Length of the film; without it that of shots, moves or path, else 4.")
     ] = None,
     fps: Annotated[int, typer.Option(help="Frames a second of the world's time.")] = 24,
-    size: Annotated[str, typer.Option(help="128 or 192x128; multiples of 16 from 64 to 512.")] = "128",
+    size: Annotated[
+        str | None, typer.Option(help="128 (if not given) or 192x128; multiples of 16 from 64 to 512.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another take.")] = 0,
     mode: Annotated[str, typer.Option(help="grounded, dream (no guide) or calculated (no network).")] = "grounded",
     camera: Annotated[
@@ -55,6 +58,7 @@ def generate(
     ground: Annotated[str, typer.Option(help="full, depth (shapes alone) or layout (what stands where).")] = "full",
     guidance: Annotated[float, typer.Option(help="How strictly words are followed: 1 to 4.")] = 1.0,
     sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet (png or jpg).")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture that the film begins with.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Generate a film of PROMPT.
@@ -68,7 +72,13 @@ def generate(
     elsewhere generate "a red sailboat on the open sea" --mode dream --steps 4 --guidance 2
 
     elsewhere generate "a red sailboat on the open sea" --strength 0.5
+
+    elsewhere generate "a ship at sea" --image ship.png
     """
+    if image is not None:
+        others = {"--shot": shot, "--event": event, "--camera-path": camera_path, "--rewrite": rewrite}
+        animate(image, prompt, output, sheet, json_, mode, others, seconds, fps, size, seed, camera)
+        return
     start = time.perf_counter()
     with user_errors():
         from elsewhere.live.film import frame_count
@@ -82,7 +92,7 @@ def generate(
             check_output(sheet, (".png", ".jpg"))
         if save_camera is not None:
             check_path_output(save_camera)
-        width, height = read_size(size)
+        width, height = read_size(size or "128")
         options = Options(
             mode=mode, width=width, height=height, fps=fps, seed=seed, steps=steps,
             strength=strength, ground=ground, guidance=guidance,
@@ -120,16 +130,19 @@ def _film(
     quiet: bool,
 ) -> dict[str, Any]:
     from elsewhere.live.film import film_frames
+    from elsewhere.live.origin import Origin, write_origin
     from elsewhere.live.sheet import contact_sheet, spread
     from elsewhere.live.writer import OutputError, Writer, write_picture
     from elsewhere.model.weights import WeightsError
 
     chosen = set(spread(count, 16)) if sheet is not None else set()
     kept, timings, shown, cameras = [], [], [], []
+    # A film of several takes cannot be played again from its scene alone.
+    comment = None if plan.takes else write_origin(Origin(scene=plan.scene, options=options, frames=count))
     with (
         user_errors((OutputError, WeightsError)),
         _progress(count, quiet) as advance,
-        Writer(output, fps=options.fps) as writer,
+        Writer(output, fps=options.fps, comment=comment) as writer,
     ):
         for frame in film_frames(plan.scene, options, count, plan.takes):
             check()

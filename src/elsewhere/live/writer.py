@@ -23,6 +23,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 FORMATS = (".mp4", ".webm", ".gif", ".png")
 GIF_COLORS = 256
@@ -92,7 +93,7 @@ class _Spool(io.RawIOBase):
 class _Video:
     """mp4 (H.264) or webm (VP9) through PyAV, bit-exact for the same pictures."""
 
-    def __init__(self, path: Path, kind: str, fps: int) -> None:
+    def __init__(self, path: Path, kind: str, fps: int, comment: str | None) -> None:
         self._spool = _Spool(path)
         self._container = av.open(self._spool, mode="w", format=kind, options={"fflags": "+bitexact"})
         if kind == "mp4":
@@ -101,6 +102,8 @@ class _Video:
             quality = {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}
             self._stream = self._container.add_stream("libvpx-vp9", rate=fps, options=quality)
         self._stream.pix_fmt = "yuv420p"
+        if comment is not None:
+            self._container.metadata["comment"] = comment
         self._stream.codec_context.time_base = Fraction(1, fps)
         self._count = 0
 
@@ -126,7 +129,8 @@ class _Video:
 class _Gif:
     """A gif with one palette per picture, kept in memory as indexed colours until the end."""
 
-    def __init__(self, path: Path, fps: int) -> None:
+    def __init__(self, path: Path, fps: int, comment: str | None) -> None:
+        self._comment = {} if comment is None else {"comment": comment.encode()}
         self._spool = _Spool(path)
         self._stride = max(1, -(-fps // GIF_FPS_MOST))
         self._fps = fps / self._stride
@@ -145,7 +149,7 @@ class _Gif:
         durations = [after - before for before, after in pairwise(marks)]
         first, *rest = self._pictures
         spool = cast("IO[bytes]", self._spool)
-        first.save(spool, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+        first.save(spool, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0, **self._comment)
         self._spool.settle()
 
     def close(self) -> None:
@@ -175,25 +179,26 @@ class Writer:
     """Writes a film to `path`, in the format that its ending names; a context manager.
 
     mp4, webm and gif are one file. For `NAME.png` the pictures become `NAME-0000.png`, `NAME-0001.png` …
-    `written` lists the files once the `with` block has ended well; after an error there are none.
+    `written` lists the files once the `with` block has ended well; after an error there are none. `comment` is what an
+    mp4, webm or gif says of itself.
     Raises ValueError for an ending that is not known and OutputError when the disk refuses.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, fps: int) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, fps: int, comment: str | None = None) -> None:
         self.path = Path(path)
         self.written: list[Path] = []
         self._kind = check_output(self.path)
         self._hidden = _beside(self.path)
         self._count = 0
         with _told(self.path):
-            self._encoder = self._open(fps)
+            self._encoder = self._open(fps, comment)
 
-    def _open(self, fps: int) -> _Encoder:
+    def _open(self, fps: int, comment: str | None) -> _Encoder:
         if self._kind == ".png":
             return _Series(self._hidden)
         if self._kind == ".gif":
-            return _Gif(self._hidden, fps)
-        return _Video(self._hidden, self._kind[1:], fps)
+            return _Gif(self._hidden, fps, comment)
+        return _Video(self._hidden, self._kind[1:], fps, comment)
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
         """Adds one (H, W, 3) picture; all of a film have the same size."""
@@ -228,14 +233,20 @@ class Writer:
             self.written.append(target)
 
 
-def write_picture(rgb: NDArray[np.uint8], path: str | os.PathLike[str]) -> Path:
-    """Writes one (H, W, 3) picture as png or jpg, whole or not at all. ValueError, OutputError as `Writer`."""
+def write_picture(rgb: NDArray[np.uint8], path: str | os.PathLike[str], *, comment: str | None = None) -> Path:
+    """Writes one (H, W, 3) picture as png or jpg, whole or not at all; `comment` is what it says of itself.
+
+    ValueError, OutputError as `Writer`.
+    """
     target = Path(path)
     check_output(target, (".png", ".jpg"))
     hidden = _beside(target)
     try:
         with _told(target):
-            _save_png(rgb, hidden) if target.suffix.lower() == ".png" else _save_jpeg(rgb, hidden)
+            if target.suffix.lower() == ".png":
+                _save_png(rgb, hidden, comment)
+            else:
+                _save_jpeg(rgb, hidden, comment)
             os.replace(hidden, target)
     finally:
         _remove(hidden)
@@ -263,12 +274,16 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
-def _save_png(rgb: NDArray[np.uint8], path: Path) -> None:
-    _save(path, lambda stream: Image.fromarray(rgb).save(stream, format="PNG"))
+def _save_png(rgb: NDArray[np.uint8], path: Path, comment: str | None = None) -> None:
+    chunks = PngInfo()
+    if comment is not None:
+        chunks.add_text("elsewhere", comment)
+    _save(path, lambda stream: Image.fromarray(rgb).save(stream, format="PNG", pnginfo=chunks))
 
 
-def _save_jpeg(rgb: NDArray[np.uint8], path: Path) -> None:
-    _save(path, lambda stream: Image.fromarray(rgb).save(stream, format="JPEG", quality=92, subsampling=0))
+def _save_jpeg(rgb: NDArray[np.uint8], path: Path, comment: str | None = None) -> None:
+    said = {} if comment is None else {"comment": comment.encode()}
+    _save(path, lambda stream: Image.fromarray(rgb).save(stream, format="JPEG", quality=92, subsampling=0, **said))
 
 
 def _save(path: Path, save: Callable[[IO[bytes]], None]) -> None:

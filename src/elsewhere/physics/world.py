@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from elsewhere.physics import behaviour, buoyancy, swell
 from elsewhere.physics.change import Climate, body_index, changed, check, check_action
 from elsewhere.physics.cloth import Sheets, wardrobe_of
+from elsewhere.physics.period import periodic
 from elsewhere.physics.rigid import Arena, Rigid, Solid, rotation_matrix
 from elsewhere.physics.state import State, Swell
 from elsewhere.physics.tick import TICK
@@ -131,10 +132,12 @@ class World:
     `tick` counts ticks since the start; `scene` is as events have made it so far; `swell` and `water_cell` (metres, x
     and z) never change. Raises ValueError for kinds, environments, verbs, materials or targets that do not exist.
     Bodies start at rest on the ground or afloat at their draught; a positive y of `Body.position` lifts
-    them by so much above that.
+    them by so much above that. With `period` seconds the swell repeats, for films that loop.
     """
 
-    def __init__(self, scene: Scene, seed: int, *, coupling: Coupling | None = None) -> None:
+    def __init__(
+        self, scene: Scene, seed: int, *, coupling: Coupling | None = None, period: float | None = None
+    ) -> None:
         self.scene, self.seed, self.tick = scene, int(seed), 0
         self._coupling = coupling or Coupling()
         self._born = scene.weather
@@ -147,6 +150,8 @@ class World:
         self._rain = weather.rain
         height = self._place.swell if self._place.has_water else 0.0
         self.swell: Swell = swell.swell_of(height, weather.wind_speed, weather.wind_heading, self.seed)
+        if period is not None:
+            self.swell = periodic(self.swell, period)
         self._waves = swell.packed(self.swell)
         self._water = self._fill() if self._place.has_water else None
         self._columns = {i: buoyancy.columns_of(t.colliders) for i, t in enumerate(self._things) if self._floats(t)}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from elsewhere.physics.period import whole_turns
 from elsewhere.physics.state import State, Swell
 from elsewhere.render import fall, sky, water
 from elsewhere.render.guide import SCRATCH, Before, Picture, draw
@@ -62,7 +63,8 @@ class Stage:
 
     `water_cell` (dx, dz) is the size of a cell of `State.water_height` in metres. `threads` workers (all cores
     when None) share a picture; their number does not change a bit of it. `kinds`, `surfaces` and `places`
-    replace the catalogue's entries. Raises ValueError for names that neither knows.
+    replace the catalogue's entries. With `period` seconds, waves and clouds repeat. Raises ValueError for names that
+    neither knows.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Stage:
         water_cell: tuple[float, float] | float,
         *,
         threads: int | None = None,
+        period: float | None = None,
         kinds: Mapping[str, Kind] | None = None,
         surfaces: Mapping[str, Material] | None = None,
         places: Mapping[str, Environment] | None = None,
@@ -89,6 +92,7 @@ class Stage:
         self._pool = ThreadPoolExecutor(self._threads - 1) if self._threads > 1 else None
         self._lock = threading.Lock()
         self._scratch = np.zeros((self._threads, SCRATCH))
+        self._period = period
         self._materials: list[Material] = []
         self._numbers: dict[Material, int] = {}
         self.light = sky.light_of(scene.hour, scene.weather)
@@ -149,6 +153,8 @@ class Stage:
             param[water.MATERIAL] = self._number(self._material(place.ground))
         self._param = param
         self._waves = _waves(swell, place, self.scene.weather.wind_speed) if place.has_water else np.zeros((0, 6))
+        if self._period is not None:
+            self._waves[:, 3] = whole_turns(self._waves[:, 3], self._period)
         param[water.SWELL_WAVES] = len(swell.amplitude) if place.has_water else 0
         self._field = np.zeros((2, 2, 3), np.float32)
 
@@ -242,8 +248,11 @@ class Stage:
         seconds = state.tick / TICKS_PER_SECOND
         light = self.light.copy()
         heading, wind = self.scene.weather.wind_heading, self.scene.weather.wind_speed
-        light[sky.DRIFT_X] = 11.3 - 0.006 * wind * math.sin(heading) * seconds
-        light[sky.DRIFT_Z] = 4.7 + 0.006 * wind * math.cos(heading) * seconds
+        drifted = seconds
+        if self._period is not None:  # clouds go and come back
+            drifted = self._period / (2.0 * math.pi) * math.sin(2.0 * math.pi * seconds / self._period)
+        light[sky.DRIFT_X] = 11.3 - 0.006 * wind * math.sin(heading) * drifted
+        light[sky.DRIFT_Z] = 4.7 + 0.006 * wind * math.cos(heading) * drifted
         waves = np.empty((len(self._waves), 5))
         if len(waves):
             waves[:, :3] = self._waves[:, :3]

@@ -20,7 +20,7 @@ from elsewhere.model.graphs.transformer import RAYS, TIME, Step, plane_turns, te
 
 
 def visible_frames(frames: int, *, future: bool) -> NDArray[np.float32]:
-    """(T, T): what is added to the scores of each frame's queries. Without `future`, a frame sees itself and the past."""
+    """(T, T): what is added to the scores of each frame's queries. Without `future`, it sees itself and the past."""
     mask = np.zeros((frames, frames), np.float32)
     if not future:
         mask[np.triu_indices(frames, 1)] = forms.MASKED

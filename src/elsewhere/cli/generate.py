@@ -76,7 +76,11 @@ def generate(
     elsewhere generate "a ship at sea" --image ship.png
     """
     if image is not None:
-        others = {"--shot": shot, "--event": event, "--camera-path": camera_path, "--rewrite": rewrite}
+        others = {
+            "--shot": shot, "--event": event, "--camera-path": camera_path, "--rewrite": rewrite,
+            "--save-camera": save_camera, "--strength": strength != 1.0, "--ground": ground != "full",
+            "--guidance": guidance != 1.0, "--steps": steps != 1,
+        }  # fmt: skip
         animate(image, prompt, output, sheet, json_, mode, others, seconds, fps, size, seed, camera)
         return
     start = time.perf_counter()

@@ -14,7 +14,7 @@ from elsewhere.live.origin import Origin
 from elsewhere.live.reader import Clip
 from elsewhere.live.reel import Darkroom, Plan, Progress, check_memory, eight_bits, planned, silent
 from elsewhere.live.verbs.animation import easing, project
-from elsewhere.live.verbs.work import Source, Work, check_length, joint, psnr_db, take_clip
+from elsewhere.live.verbs.work import Source, Work, check_length, dreamt, joint, psnr_db, take_clip
 from elsewhere.scene import Scene
 
 EVALUATIONS = 4
@@ -60,7 +60,7 @@ def _own(
         notes.append("this clip was made here and its own world goes on: the prompt is not used (see `edit`)")
     frames, count = clip.frames, len(clip.frames)
     exact = False
-    dream = origin.options.mode == "dream"
+    dream = dreamt(origin.options)
     if origin.exact and origin.first == 0:
         again = _again(origin, clip, ahead, progress)
         exact = again is not None
@@ -79,7 +79,7 @@ def _own(
         measures |= joint(frames, behind, "backward_joint")
     made = replace(origin, first=origin.first - behind, frames=len(frames), exact=exact and not behind)
     return Work(
-        frames=frames, fps=clip.fps, grounded=origin.options.mode != "dream", origin=made, notes=tuple(notes),
+        frames=frames, fps=clip.fps, grounded=not dream, origin=made, notes=tuple(notes),
         measures=measures,
     )  # fmt: skip
 

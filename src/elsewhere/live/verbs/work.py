@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from elsewhere.live.options import Options
 from elsewhere.live.origin import Origin
 from elsewhere.live.reader import Clip, read_clip, read_picture
 from elsewhere.live.writer import Writer, write_picture
@@ -59,8 +60,13 @@ def take_clip(
 
 
 def world_of(clip: Clip) -> Origin | None:
-    """The world that lies under a clip's pictures; none under a dream's, though it has one."""
-    return None if clip.origin is None or clip.origin.options.mode == "dream" else clip.origin
+    """The world that lies under a clip's pictures; none where they were dreamt, wholly or in part."""
+    return None if clip.origin is None or dreamt(clip.origin.options) else clip.origin
+
+
+def dreamt(options: Options) -> bool:
+    """Whether pictures were made without their world's whole guide."""
+    return options.mode == "dream" or options.strength < 1.0 or options.ground != "full"
 
 
 def take_picture(source: Source, size: tuple[int, int] | None) -> Clip:

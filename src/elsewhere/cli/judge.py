@@ -11,7 +11,7 @@ from elsewhere.cli.files import check_path, write_whole
 from elsewhere.cli.report import interruptible, print_json, user_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from elsewhere.judge import Bench, Measure, Studio
 
@@ -20,7 +20,7 @@ SCENES = "How many scenes that training never saw."
 Scenes = Annotated[int | None, typer.Option(min=2, max=1000, help=SCENES)]
 Mode = Annotated[str, typer.Option(help="grounded, dream, or both.")]
 Size = Annotated[int, typer.Option(help="Side of the pictures in pixels, a multiple of 16.")]
-Samples = Annotated[int, typer.Option(min=2, max=4096, help="Paths per pixel of the reference, two halves together.")]
+Samples = Annotated[int | None, typer.Option(min=2, max=4096, help="Paths per pixel of a reference, both halves.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the prompts and their worlds.")]
 Steps = Annotated[int, typer.Option(help="Network evaluations for each frame: 1, 2, 4 or 8.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of weights; the shipped ones by default.")]
@@ -38,7 +38,7 @@ def reference(
     long: Annotated[int | None, typer.Option(min=0, help="How many of them are played on, for drift.")] = None,
     to: Annotated[int, typer.Option(min=17, max=100_000, help="The frame to which they are played.")] = 1000,
     size: Size = 128,
-    samples: Samples = 96,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -60,8 +60,8 @@ def reference(
     with user_errors():
         if sheet:
             check_path(sheet, ".png")
-    count = scenes or (6 if small else 50)
-    results, bench = _run([measure], [count], mode, size, samples, seed, steps, weights, cache)
+    own = {"reference": measure}
+    results, bench = _run(["reference"], small, mode, scenes, size, samples, seed, steps, weights, cache, own)
     if sheet:
         with user_errors():
             _save_sheet([measure.strip(bench, scene) for scene in measure.scenes(bench)], sheet)
@@ -74,7 +74,7 @@ def frechet(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 32,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -88,10 +88,7 @@ def frechet(
 
     Example: elsewhere judge frechet --small --mode grounded
     """
-    from elsewhere.judge.frechet import Frechet
-
-    count = scenes or (8 if small else 48)
-    _print(_run([Frechet()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+    _print(_run(["frechet"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("actions")
@@ -99,7 +96,7 @@ def actions(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 16,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -111,10 +108,7 @@ def actions(
 
     Example: elsewhere judge actions --small
     """
-    from elsewhere.judge.actions import Actions
-
-    count = scenes or (6 if small else 24)
-    _print(_run([Actions()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+    _print(_run(["actions"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("text")
@@ -122,7 +116,7 @@ def text(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 32,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -134,10 +128,7 @@ def text(
 
     Example: elsewhere judge text --small
     """
-    from elsewhere.judge.text import Text
-
-    count = scenes or (8 if small else 48)
-    _print(_run([Text()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+    _print(_run(["text"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("permanence")
@@ -145,7 +136,7 @@ def permanence(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 16,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -157,10 +148,7 @@ def permanence(
 
     Example: elsewhere judge permanence --small
     """
-    from elsewhere.judge.permanence import Permanence
-
-    count = scenes or (3 if small else 12)
-    _print(_run([Permanence()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+    _print(_run(["permanence"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("heading")
@@ -168,7 +156,7 @@ def heading(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 16,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -180,10 +168,7 @@ def heading(
 
     Example: elsewhere judge heading --small
     """
-    from elsewhere.judge.heading import Heading
-
-    count = scenes or (3 if small else 8)
-    _print(_run([Heading()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+    _print(_run(["heading"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("loop")
@@ -191,7 +176,7 @@ def loop(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 16,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -203,10 +188,7 @@ def loop(
 
     Example: elsewhere judge loop --small
     """
-    from elsewhere.judge.loop import Loop
-
-    count = scenes or (4 if small else 24)
-    _print(_run([Loop()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+    _print(_run(["loop"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("flicker")
@@ -214,7 +196,7 @@ def flicker(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 16,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -226,10 +208,7 @@ def flicker(
 
     Example: elsewhere judge flicker --small
     """
-    from elsewhere.judge.flicker import Flicker
-
-    count = scenes or (4 if small else 24)
-    _print(_run([Flicker()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+    _print(_run(["flicker"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
 
 @app.command("control")
@@ -237,7 +216,7 @@ def control(
     mode: Mode = "both",
     scenes: Scenes = None,
     size: Size = 128,
-    samples: Samples = 16,
+    samples: Samples = None,
     seed: Seed = 2026,
     steps: Steps = 1,
     weights: Weights = None,
@@ -249,35 +228,67 @@ def control(
 
     Example: elsewhere judge control --small
     """
-    from elsewhere.judge.control import Control
+    _print(_run(["control"], small, mode, scenes, size, samples, seed, steps, weights, cache)[0], steps, json_)
 
-    count = scenes or (4 if small else 24)
-    _print(_run([Control()], [count], mode, size, samples, seed, steps, weights, cache)[0], steps, json_)
+
+@app.command("all")
+def all_(
+    mode: Mode = "both",
+    size: Size = 128,
+    seed: Seed = 2026,
+    steps: Steps = 1,
+    weights: Weights = None,
+    cache: Kept = None,
+    small: Small = False,
+    json_: Json = False,
+) -> None:
+    """Run every measure and print one table: what has a goal, its floor, its ceiling, and whether it is reached.
+
+    Cut off, the same command goes on from there. Speed is measured elsewhere: elsewhere bench live.
+
+    Example: elsewhere judge all --small --json > judged.json
+    """
+    from elsewhere.judge.every import EVERY
+
+    _print(_run(list(EVERY), small, mode, None, size, None, seed, steps, weights, cache)[0], steps, json_)
 
 
 def _run(
-    measures: Sequence[Measure],
-    counts: Sequence[int],
+    names: Sequence[str],
+    small: bool,
     mode: str,
+    scenes: int | None,
     size: int,
-    samples: int,
+    samples: int | None,
     seed: int,
     steps: int,
     weights: Path | None,
     cache: Path | None,
+    own: Mapping[str, Measure] | None = None,
 ) -> tuple[list[dict[str, Any]], Bench]:
-    """Results of measures, one after the other, and the last one's bench."""
+    """Results of measures, one after the other, and the last one's bench; `own` are set otherwise than they come."""
     with user_errors(), interruptible("Stopped; the same command goes on from there."):
         from elsewhere.compiler.directories import default_directory
         from elsewhere.judge import Bench, Library, run
+        from elsewhere.judge.every import EVERY
 
         _check_size(size)
         studios = open_studios(mode, steps, weights)
         library = Library(cache or default_directory() / "judge")
         results = []
-        for measure, count in zip(measures, counts, strict=True):
-            bench = Bench(studios=studios, library=library, scenes=count, size=size, samples=samples, seed=seed)
-            results.append(run(measure, bench, _say(measure.name)))
+        for number, name in enumerate(names):
+            setting = EVERY[name]
+            measure = (own or {}).get(name) or setting.open(small)
+            bench = Bench(
+                studios=studios,
+                library=library,
+                scenes=scenes or (setting.few if small else setting.many),
+                size=size,
+                samples=samples or setting.samples,
+                seed=seed,
+            )
+            place = f"{number + 1}/{len(names)} {name}" if len(names) > 1 else name
+            results.append(run(measure, bench, _say(place)))
     return results, bench
 
 

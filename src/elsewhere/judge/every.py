@@ -33,7 +33,7 @@ EVERY: dict[str, Setting] = {
     "text": Setting(lambda small: Text(), 8, 48, 32),
     "actions": Setting(lambda small: Actions(), 6, 24, 16),
     "permanence": Setting(lambda small: Permanence(), 3, 12, 16),
-    "heading": Setting(lambda small: Heading(), 3, 8, 16),
+    "heading": Setting(lambda small: Heading(), 3, 8, 32),
     "loop": Setting(lambda small: Loop(), 4, 24, 16),
     "flicker": Setting(lambda small: Flicker(), 4, 24, 16),
     "control": Setting(lambda small: Control(), 4, 24, 16),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from elsewhere.physics.behaviour import Actor, Stage, Wish, check_verb, decide, steer
+from elsewhere.physics.world import World
 from elsewhere.scene.catalogue import KINDS, VERBS
+from elsewhere.scene.description import Behaviour, Body, Scene, Weather
 
 CALM = Stage((0.0, 0.0), 10.0, True, 1.0, 1 / 60)
 
@@ -79,3 +82,20 @@ def test_fixed_things_wish_nothing() -> None:
     me = actor(fixed=True)
     decide([Wish(0, "spin")], [me], CALM)
     assert me.force == [0.0, 0.0, 0.0] and me.torque == [0.0, 0.0, 0.0]
+
+
+def test_chasing_keeps_clear_and_crashing_does_not() -> None:
+    def nearest(speed: float) -> float:
+        bodies = (
+            Body(name="a", kind="sailboat", position=(0.0, 0.0, 9.0),
+                 behaviours=(Behaviour(verb="sail", target="b", speed=speed),)),
+            Body(name="b", kind="sailboat", position=(0.0, 0.0, -4.0), behaviours=(Behaviour(verb="rest"),)),
+        )  # fmt: skip
+        world = World(Scene(prompt="", environment="open sea", bodies=bodies, weather=Weather(wind_speed=1.0)), 0)
+        return min(
+            float(np.linalg.norm(np.diff(world.advance(60).position, axis=0))) for _ in range(40)
+        )  # fmt: skip
+
+    length = KINDS["sailboat"].length
+    assert nearest(1.8) < 1.05 * length, "they touch"
+    assert nearest(1.2) > nearest(1.8)

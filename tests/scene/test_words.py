@@ -326,3 +326,28 @@ def test_importing_the_package_is_light() -> None:
     code = "import sys, elsewhere.scene; print('numpy' in sys.modules, 'elsewhere.scene.words' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_two_colours_of_one_thing() -> None:
+    for prompt in ("a red and white ball", "a red, white ball", "a duck next to a red and white ball"):
+        ball = next(body for body in parse(prompt).scene.bodies if body.kind == "ball")
+        assert (ball.color_name, ball.second_color_name) == ("red", "white"), prompt
+    apart = parse("a red ball and a white duck").scene.bodies
+    assert [(body.color_name, body.second_color_name) for body in apart] == [("red", None), ("white", None)]
+    one = parse("a red and white crate")
+    assert one.scene.bodies[0].second_color_name is None
+    assert any("a crate has one colour: left out 'white'" in note for note in one.notes)
+    assert any("at most" in note for note in parse("a red and white and blue ball").notes)
+
+
+def test_chasing_and_crashing() -> None:
+    def deeds(prompt: str) -> list[tuple[str, str | None, float]]:
+        parsed = parse(prompt)
+        assert not parsed.unknown
+        (first, *_) = parsed.scene.bodies[0].behaviours
+        return [(first.verb, first.target, first.speed)]
+
+    assert deeds("a red duck chasing a gold ship in coffee") == [("sail", "pirate ship 1", 1.2)]
+    assert deeds("a ship follows the red and blue lighthouse at sea") == [("sail", "lighthouse 1", 1.0)]
+    assert deeds("a toy car crashing into a crate on a table") == [("roll", "crate 1", 1.8)]
+    assert deeds("two ships crashing into each other at sea") == [("sail", "pirate ship 2", 1.8)]

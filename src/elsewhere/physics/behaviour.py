@@ -15,6 +15,8 @@ GRAVITY = 9.81
 PACE = 0.3
 """Lengths per second of a thing under way at speed 1."""
 UNDER_WAY = frozenset({"sail", "battle", "circle"})
+RAMMING = 1.75
+"""From this speed on a thing does not keep clear of what it goes for."""
 SINKING_TIME = 7.0
 """Seconds until a sinking thing has lost all of its lift, at speed 1."""
 BROADSIDE = 1.5
@@ -97,8 +99,11 @@ def _clamp(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-def steer(me: Actor, actors: Sequence[Actor], way: tuple[float, float], reach: float) -> tuple[float, float]:
-    """The unit direction nearest to `way` that leads neither over the border at `reach` m nor into another body."""
+def steer(
+    me: Actor, actors: Sequence[Actor], way: tuple[float, float], reach: float, prey: Actor | None = None
+) -> tuple[float, float]:
+    """The unit direction nearest to `way` that leads neither over the border at `reach` m nor into another body but
+    `prey`."""
     x, _, z = me.position
     way_x, way_z = way
     distance = math.hypot(x, z) + 1e-9
@@ -108,7 +113,7 @@ def steer(me: Actor, actors: Sequence[Actor], way: tuple[float, float], reach: f
         bend_x, bend_z = (-turn * z - 0.8 * x) / distance, (turn * x - 0.8 * z) / distance
         way_x, way_z = way_x + near * (bend_x - way_x), way_z + near * (bend_z - way_z)
     for other in actors:
-        if other is me:
+        if other is me or other is prey:
             continue
         dx, dz = x - other.position[0], z - other.position[2]
         apart, room = math.hypot(dx, dz) + 1e-9, 0.62 * (me.length + other.length)
@@ -138,17 +143,24 @@ def _make_way(me: Actor, way: tuple[float, float], speed: float, turning: float,
         me.torque[2] += me.moment * (40.0 * lean_x - 8.0 * me.spin[2])
 
 
+def _course(wish: Wish, actors: Sequence[Actor]) -> tuple[tuple[float, float], Actor | None]:
+    """Where a body wants to go, and what it would not mind to strike."""
+    me = actors[wish.body]
+    if wish.target is None:
+        return me.course, None
+    goal = actors[wish.target]
+    way = _unit(goal.position[0] - me.position[0], goal.position[2] - me.position[2])
+    return way, goal if wish.speed >= RAMMING else None
+
+
 def _sail(wish: Wish, actors: Sequence[Actor], stage: Stage) -> None:
     me = actors[wish.body]
-    way = me.course
-    if wish.target is not None:
-        goal = actors[wish.target].position
-        way = _unit(goal[0] - me.position[0], goal[2] - me.position[2])
+    way, prey = _course(wish, actors)
     front_x, front_z = me.front()
     # a fair wind helps a little, a foul one costs a little
     fair = (stage.wind[0] * front_x + stage.wind[1] * front_z) / (math.hypot(*stage.wind) + 0.5)
     speed = PACE * me.length * wish.speed * (0.95 + 0.1 * fair)
-    _make_way(me, steer(me, actors, way, stage.reach), speed, 0.7, stage)
+    _make_way(me, steer(me, actors, way, stage.reach, prey), speed, 0.7, stage)
 
 
 def _round(wish: Wish, actors: Sequence[Actor], stage: Stage) -> None:
@@ -207,7 +219,8 @@ def _drift(wish: Wish, actors: Sequence[Actor], stage: Stage) -> None:
 
 def _roll(wish: Wish, actors: Sequence[Actor], stage: Stage) -> None:
     me = actors[wish.body]
-    way, speed = steer(me, actors, me.course, stage.reach), 1.6 * PACE * me.length * wish.speed
+    course, prey = _course(wish, actors)
+    way, speed = steer(me, actors, course, stage.reach, prey), 1.6 * PACE * me.length * wish.speed
     me.push(1.5 * me.mass * (speed * way[0] - me.velocity[0]), 1.5 * me.mass * (speed * way[1] - me.velocity[2]))
 
 

@@ -132,6 +132,11 @@ class Stage:
                 if body.color is not None:
                     red, green, blue = (float(c) for c in body.color)
                     material = replace(material, albedo=(red, green, blue))
+            if body is not None and body.second_color_name is not None:
+                from elsewhere.scene.catalogue import COLORS, SECOND_SLOTS
+
+                if at > 0 and name == SECOND_SLOTS.get(body.kind):
+                    material = replace(material, albedo=COLORS[body.second_color_name])
             numbers.append(self._number(material))
         return numbers
 

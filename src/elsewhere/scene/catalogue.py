@@ -15,10 +15,17 @@ from elsewhere.scene.shapes.ships import SHIPS
 from elsewhere.scene.shapes.toys import TOYS
 from elsewhere.scene.surfaces import COLORS, MATERIALS
 
-__all__ = ["COLORS", "ENVIRONMENTS", "KINDS", "MATERIALS", "VERBS"]
+__all__ = ["COLORS", "ENVIRONMENTS", "KINDS", "MATERIALS", "SECOND_SLOTS", "VERBS"]
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (*SHIPS, *TOYS, *NATURE, *BUILDINGS, *KITCHEN)}
 """Kinds of things by name."""
+
+SECOND_SLOTS: dict[str, str] = {
+    "ball": "white paint", "buoy": "white paint", "flag": "white paint", "house": "roof tile", "iceberg": "snow",
+    "lighthouse": "white paint", "mushroom": "white paint", "penguin": "white paint", "sailboat": "red paint",
+    "teapot": "gold", "whale": "belly skin",
+}  # fmt: skip
+"""The part that a second colour paints, by kind."""
 
 VERBS: dict[str, str] = {
     "sail": "moves ahead through the water, bow first, and steers",

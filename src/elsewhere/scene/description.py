@@ -36,6 +36,8 @@ class Body:
     color: Vector3 | None = None
     color_name: str | None = None
     material: str | None = None
+    second_color_name: str | None = None
+    """A key of `catalogue.COLORS` for the slot in `catalogue.SECOND_SLOTS` of its kind."""
     position: Vector3 = (0.0, 0.0, 0.0)
     orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)
     velocity: Vector3 = (0.0, 0.0, 0.0)

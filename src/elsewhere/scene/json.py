@@ -196,6 +196,7 @@ _BODY = _record(
         "color": _optional(_vector(3, 0.0, 1.0)),
         "color_name": _optional(_text(40)),
         "material": _optional(_one_of(lambda: catalogue.MATERIALS)),
+        "second_color_name": _optional(_one_of(lambda: catalogue.COLORS)),
         "position": _vector(3, *_PLACE),
         "orientation": _quaternion,
         "velocity": _vector(3, *_SPEED),

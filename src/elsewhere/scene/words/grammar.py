@@ -24,6 +24,8 @@ class Action:
     verb: str
     target: Group | str | None = None
     speed: float = 1.0
+    pursues: bool = False
+    """Whether what follows is what it goes for."""
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +37,8 @@ class Group:
     color: str | None = None
     material: str | None = None
     size: str | None = None
+    second: str | None = None
+    """Its second colour."""
     actions: list[Action] = field(default_factory=list)
     relations: list[tuple[str, Group]] = field(default_factory=list)
 
@@ -60,6 +64,7 @@ class _Waiting:
     color: str | None = None
     material: str | None = None
     size: str | None = None
+    second: str | None = None
     actions: list[Action] = field(default_factory=list)
     negated: bool = False
     article: bool = False
@@ -116,6 +121,8 @@ class _Reader:
 
     def _category(self, term: Term) -> str:
         """The category in which a term is read here."""
+        if term.has("pursuit"):
+            return "pursuit"
         if len(term.senses) == 1:
             return term.senses[0].category
         if term.has("kind", "environment") and term.has("weather", "material", "verb", "hour"):
@@ -197,6 +204,9 @@ class _Reader:
 
     def _conjunction(self, text: str) -> None:
         """ "and" and "," join subjects; "with" starts new ones, unless a fight is open; "as" changes nothing."""
+        following = self.terms[self.index + 1 : self.index + 2]
+        if text in ("and", ",") and self.waiting.color and following and following[0].has("color"):
+            return  # "red and white" describes one thing
         self._close_adjectives(keep=text in (",", "and"))
         if text == "with" and any(action.verb == "battle" for action in self.open):
             return
@@ -256,7 +266,10 @@ class _Reader:
     def _color(self, term: Term) -> None:
         color = str(term.value("color"))
         if self.waiting.color and self.waiting.color != color:
-            self.draft.notes.append(f"one colour for each thing: kept {self.waiting.color!r}, left out {color!r}")
+            if self.waiting.second in (None, color):
+                self.waiting.second = color
+            else:
+                self.draft.notes.append(f"two colours for each thing at most: left out {color!r}")
             return
         self.waiting.color = color
 
@@ -271,6 +284,7 @@ class _Reader:
         if self.after_copula:
             for group in self.subjects:
                 group.color = waiting.color or group.color
+                group.second = waiting.second or group.second
                 group.material = waiting.material or group.material
                 group.size = waiting.size or group.size
         elif keep and waiting.is_open():
@@ -292,7 +306,8 @@ class _Reader:
             self.link = None
             return
         known = self._mentioned(kind, waiting)
-        group = known or Group(kind, self._how_many(waiting, term), waiting.color, waiting.material, waiting.size)
+        group = known or Group(kind, self._how_many(waiting, term), waiting.color, waiting.material, waiting.size,
+                               waiting.second)  # fmt: skip
         if known is None:
             self.draft.groups.append(group)
         group.actions += waiting.actions
@@ -385,7 +400,20 @@ class _Reader:
         if negated:
             self.draft.notes.append(f"left out {term.text!r}, as asked")
             return
-        action = Action(str(term.value("verb")), speed=self.pace or 1.0)
+        self._act(term, Action(str(term.value("verb")), speed=self.pace or 1.0))
+
+    def _pursuit(self, term: Term) -> None:
+        """A verb of going for what follows: "chasing a duck", "crashes into the island"."""
+        if self.waiting.negated:
+            self.waiting.negated = False
+            self.draft.notes.append(f"left out {term.text!r}, as asked")
+            return
+        speed = self.pace or float(term.value("pursuit") or 1.0)
+        self._act(term, Action("sail", speed=speed, pursues=True))
+
+    def _act(self, term: Term, action: Action) -> None:
+        """Hands a verb to those who do it."""
+        waiting = self.waiting
         self.pace = None
         participle = term.form in ("ing", "ed")
         # A participle after an article, or before any subject, describes the noun that follows.
@@ -415,9 +443,9 @@ class _Reader:
         self.open = []
         self.joining = False
         for group in able or actors:
-            own = Action(action.verb, action.target, action.speed)
+            own = Action(action.verb, action.target, action.speed, action.pursues)
             group.actions.append(own)
-            if own.verb in TRANSITIVE:
+            if own.verb in TRANSITIVE or own.pursues:
                 self.open.append(own)
 
     def _relation(self, term: Term) -> None:

@@ -77,6 +77,16 @@ VERB_WORDS: dict[str, str] = {
     "twirl": "spin", "whirl": "spin",
 }  # fmt: skip
 
+RAMMING = 1.8
+"""Speed at which a thing no longer keeps clear of what it goes for."""
+
+PURSUITS: dict[str, float] = {
+    "chase": 1.2, "pursue": 1.2, "follow": 1.0, "hunt": 1.2, "go after": 1.2, "race after": 1.6, "crash": RAMMING,
+    "crash into": RAMMING, "collide": RAMMING, "collide with": RAMMING, "ram": RAMMING, "ram into": RAMMING,
+    "smash into": RAMMING, "bump into": RAMMING, "run into": RAMMING, "crash against": RAMMING,
+}  # fmt: skip
+"""Verbs of going for something, and how fast: what sails, sails after it, and what rolls, rolls."""
+
 PACES: dict[str, float] = {
     "slowly": 0.5, "slow": 0.5, "gently": 0.6, "lazily": 0.5, "peacefully": 0.6, "quietly": 0.6, "softly": 0.6,
     "fast": 1.6, "quickly": 1.6, "rapidly": 1.6, "swiftly": 1.6, "fiercely": 1.5, "wildly": 1.6, "full speed": 1.8,
@@ -260,6 +270,7 @@ def _hand_tables() -> list[tuple[str, Mapping[str, str | int | float]]]:
         ("color", {"grey": "gray"} if "gray" in catalogue.COLORS else {"gray": "grey"}),
         ("material", _materials()),
         ("verb", {**{name: name for name in catalogue.VERBS}, **VERB_WORDS}),
+        ("pursuit", PURSUITS),
         ("size", {**{name: name for name in SIZES}, **SIZE_WORDS}),
         ("count", {**COUNTS, **COUNT_WORDS}),
         ("multiplier", MULTIPLIERS),

@@ -177,8 +177,10 @@ def _bodies(
             behaviours.append(_behaviours(group, rank, own, members, draft, items[index], names))
     shrunk = place(items, environment, shot.azimuth, rng)
     looks = [_look(group, draft) for group in draft.groups]
+    seconds = [_second(group, draft) for group in draft.groups]
     bodies = [
-        _body(item, name, done, looks[item.group]) for item, name, done in zip(items, names, behaviours, strict=True)
+        _body(item, name, done, looks[item.group], seconds[item.group])
+        for item, name, done in zip(items, names, behaviours, strict=True)
     ]
     return tuple(bodies), shrunk
 
@@ -263,7 +265,7 @@ def _target(
     if isinstance(action.target, Group) and action.target is not group:
         others = members[draft.groups.index(action.target)]
         return others[rank % len(others)]
-    if action.verb != "battle":
+    if action.verb != "battle" and action.target != "mutual":
         return None
     if len(own) > 1:
         return own[(rank + 1) % len(own)]
@@ -291,8 +293,23 @@ def _look(group: Group, draft: Draft) -> tuple[Vector3 | None, str | None, str |
     return (catalogue.COLORS[color] if color else None), color, material
 
 
+def _second(group: Group, draft: Draft) -> str | None:
+    """Its second colour, where the kind has a part for it."""
+    if group.second is None or group.second == group.color:
+        return None
+    if group.kind in catalogue.SECOND_SLOTS:
+        return group.second
+    two = ", ".join(sorted(catalogue.SECOND_SLOTS))
+    draft.notes.append(f"a {group.kind} has one colour: left out {group.second!r}; two colours suit {two}")
+    return None
+
+
 def _body(
-    item: Item, name: str, behaviours: tuple[Behaviour, ...], look: tuple[Vector3 | None, str | None, str | None]
+    item: Item,
+    name: str,
+    behaviours: tuple[Behaviour, ...],
+    look: tuple[Vector3 | None, str | None, str | None],
+    second: str | None,
 ) -> Body:
     """A placed item as a body of the scene."""
     color, color_name, material = look
@@ -307,6 +324,7 @@ def _body(
         color=color,
         color_name=color_name,
         material=material,
+        second_color_name=second,
         position=item.position,
         orientation=item.orientation,
         velocity=velocity,

@@ -109,7 +109,8 @@ def _lookup(words: list[str]) -> Term | None:
 _ENDINGS_OF = {
     "kind": ("s", "irregular"), "environment": ("s", "irregular"), "size": ("er", "est"), "weather": ("s", "er",
     "est", "ing"),
-    "verb": ("s", "ing", "ed", "irregular"), "camera": ("s", "ing"), "color": ("ish",), "hour": ("s",),
+    "verb": ("s", "ing", "ed", "irregular"), "pursuit": ("s", "ing", "ed"),
+    "camera": ("s", "ing"), "color": ("ish",), "hour": ("s",),
     "multiplier": ("s",), "count": ("s",), "pace": ("er", "est"),
 }  # fmt: skip
 

@@ -257,7 +257,9 @@ class Session:
             from elsewhere.render import Stage
 
             staged = replace(scene, hour=hour, weather=weather, events=())
+            before = self.stage
             self.stage = Stage(staged, self.world.swell, self.world.water_cell, threads=self._threads)
+            self.stage.falls_like(before)
             self._director.recast(scene)
         elif (hour, weather) != (self.stage.scene.hour, self.stage.scene.weather):
             self.stage.relight(hour, weather)

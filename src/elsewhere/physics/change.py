@@ -94,7 +94,13 @@ def check(scene: Scene, event: Event) -> None:
             raise ValueError(f"event add: name must be new, of 1 to 80 characters; got {name!r}")
         if len(names) >= BODIES_MOST:
             raise ValueError(f"event add: a world holds {BODIES_MOST} things; nearest valid is to remove one first")
-        for argument, table in (("color_name", COLORS), ("material", MATERIALS), ("verb", VERBS), ("near", names)):
+        for argument, table in (
+            ("color_name", COLORS),
+            ("second_color_name", COLORS),
+            ("material", MATERIALS),
+            ("verb", VERBS),
+            ("near", names),
+        ):
             if arguments.get(argument) is not None:
                 _one_of(argument, arguments[argument], table)
         size = _number(arguments, "size", 1.0)
@@ -169,6 +175,7 @@ def _new_body(scene: Scene, arguments: Mapping[str, Any], position: NDArray[np.f
         color=COLORS[color_name] if color_name else None,
         color_name=color_name,
         material=_text(arguments, "material"),
+        second_color_name=_text(arguments, "second_color_name"),
         position=(x, 0.0 if kind.fixed else max(_number(arguments, "lift", 0.0), 0.0), z),
         orientation=(0.0, math.sin(0.5 * yaw), 0.0, math.cos(0.5 * yaw)),
         behaviours=deeds,
@@ -183,6 +190,8 @@ def _spot(
     radii = [0.5 * KINDS[body.kind].length * body.size for body in scene.bodies]
     around = [(float(p[0]), float(p[2]), r) for p, r in zip(position, radii, strict=True)]
     middle, first = (0.0, 0.0), 0.0
+    if around:
+        middle = sum(a for a, _, _ in around) / len(around), sum(b for _, b, _ in around) / len(around)
     near = _text(arguments, "near")
     if arguments.get("x") is not None or arguments.get("z") is not None:
         middle = _number(arguments, "x", 0.0), _number(arguments, "z", 0.0)
@@ -191,19 +200,20 @@ def _spot(
         middle, first = (x, z), GAP * (radius + other)
     bearing = _number(arguments, "bearing", _number(arguments, "yaw", 0.0))
     best, room = middle, -math.inf
-    for ring in range(24):
+    # First on the side that is meant, then anywhere.
+    tries = [(ring, step) for steps in (_BEARINGS // 2, _BEARINGS) for ring in range(24) for step in range(steps)]
+    for ring, step in tries:
         reach = first + 0.6 * radius * ring
-        for step in range(_BEARINGS if reach > 0.0 else 1):
-            # The bearing that is meant comes first, then those ever farther from it on both sides.
-            angle = bearing + (step + 1) // 2 * (1 if step % 2 else -1) * 2.0 * math.pi / _BEARINGS
-            x, z = middle[0] + reach * math.sin(angle), middle[1] + reach * math.cos(angle)
-            free = min((math.hypot(x - a, z - b) / (GAP * (radius + r)) for a, b, r in around), default=2.0)
-            if not _holds(place, x, z, radius):
-                continue
-            if free >= 1.0 - 1e-9:
-                return x, z
-            if free > room:
-                best, room = (x, z), free
+        # The bearing that is meant comes first, then those ever farther from it on both sides.
+        angle = bearing + (step + 1) // 2 * (1 if step % 2 else -1) * 2.0 * math.pi / _BEARINGS
+        x, z = middle[0] + reach * math.sin(angle), middle[1] + reach * math.cos(angle)
+        free = min((math.hypot(x - a, z - b) / (GAP * (radius + r)) for a, b, r in around), default=2.0)
+        if not _holds(place, x, z, radius):
+            continue
+        if free >= 1.0 - 1e-9:
+            return x, z
+        if free > room:
+            best, room = (x, z), free
     return best
 
 

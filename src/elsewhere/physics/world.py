@@ -441,9 +441,9 @@ class World:
 
         "push" {body: name or index, x, y, z: change of velocity in m/s, or `toward` another body at `speed`}; "splash"
         {x, z, height: metres}; "wind" {speed m/s, heading rad} moves cloth and things, not the swell; "rain", "snow",
-        "fog", "clouds" {amount 0…1}; "hour" {hour}; "add" {name, kind and, where wanted, size, color_name, material,
-        verb, target, speed, x, z or near with bearing (rad from +Z to +X), yaw, lift in metres}; "remove" {body}; "do"
-        {body, verb, target, speed}. Raises ValueError for others.
+        "fog", "clouds" {amount 0…1}; "hour" {hour}; "add" {name, kind and, where wanted, size, color_name,
+        second_color_name, material, verb, target, speed, x, z or near with bearing (rad from +Z to +X), yaw, lift in
+        metres}; "remove" {body}; "do" {body, verb, target, speed}. Raises ValueError for others.
         """
         if event.tick <= self.tick:
             self._happen(event)

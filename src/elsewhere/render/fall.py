@@ -18,7 +18,7 @@ BOXES = (4.0, 10.0, 24.0)
 """Sides of the boxes, in the place's unit of length."""
 DROPS, FLAKES = 1500, 2200
 """Drops of one box in the heaviest rain, flakes in the heaviest snow."""
-RINGS = 900
+RINGS = 700
 """Rings on the water in the heaviest rain."""
 RAIN_SPEED, SNOW_SPEED = 8.0, 1.1
 """Units per second."""
@@ -189,6 +189,8 @@ def let_ring(image, depth, instance, water, light, camera, unit, seconds, seed, 
             continue
         share = 0.42 * (1.0 - age) * math.exp(-light[FOG] * ahead) * min(1.0, 0.05 * unit * c[12] / ahead)
         share *= min(fade(x, middle_x, side), fade(z, middle_z, side))
+        # Seen flat, all of a ring falls on few pixels.
+        share *= min(1.0, max(0.1, 3.0 * c[7] / ahead))
         steps = 8 + min(int(5.0 * size), 56)
         for n in range(steps):
             turn = _TURN * n / steps

@@ -25,11 +25,14 @@ from elsewhere.render.shade import MATERIAL_SIZE
 from elsewhere.scene.camera import Camera
 from elsewhere.scene.description import Body, Scene, Weather
 from elsewhere.scene.kinds import TEXTURES, Environment, Kind, Material
+from elsewhere.scene.shots import subject
 
 TICKS_PER_SECOND = 240.0
 RIPPLES = 12
 UNITS = 12.0
 """Rain and snow are as large as in a place whose largest things have this many metres."""
+SUBJECT_UNITS = 3.0
+"""But no larger than suits what is there: a sphere around it has at least this many units as its radius."""
 _OUTLINES = {"open": water.OPEN, "disc": water.DISC, "box": water.BOX}
 
 
@@ -97,6 +100,7 @@ class Stage:
         self._numbers: dict[Material, int] = {}
         self.light = sky.light_of(scene.hour, scene.weather)
         cell = (water_cell, water_cell) if isinstance(water_cell, (int, float)) else water_cell
+        self._unit: float | None = None
         # The swell's phases are drawn by the world's seed.
         self._seed = int(np.abs(swell.phase[:1]).sum() * 1e6) & 0xFFFFFF
         self._surface(swell, (float(cell[0]), float(cell[1])))
@@ -109,6 +113,17 @@ class Stage:
         with self._lock:
             self.scene = replace(self.scene, hour=hour, weather=weather)
             self.light = sky.light_of(hour, weather)
+
+    def falls_like(self, other: Stage) -> None:
+        """Rain and snow are as large as on `other`, of the same film with other things on it."""
+        self._unit = other.fall_unit
+
+    @property
+    def fall_unit(self) -> float:
+        """Metres by which the sizes of rain and snow are measured."""
+        if self._unit is None:
+            self._unit = min(self.environment.largest / UNITS, subject(self.scene)[1] / SUBJECT_UNITS)
+        return self._unit
 
     # -- what is built once
 
@@ -367,7 +382,7 @@ class Stage:
         """Draws the rain and snow of the weather over linear radiance."""
         if not self._falls:
             return
-        weather, unit = self.scene.weather, self.environment.largest / UNITS
+        weather, unit = self.scene.weather, self.fall_unit
         # Wind carries flakes along, and drops a little.
         pace = min(weather.wind_speed, 15.0)
         x, z = math.sin(weather.wind_heading), -math.cos(weather.wind_heading)

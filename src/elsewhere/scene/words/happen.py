@@ -19,7 +19,7 @@ from elsewhere.scene.json import read_events as check_events
 from elsewhere.scene.words import light
 from elsewhere.scene.words.grammar import Draft, Group, read
 from elsewhere.scene.words.lexicon import SIZES
-from elsewhere.scene.words.parse import _key, _look, _settle_actions
+from elsewhere.scene.words.parse import _key, _look, _second, _settle_actions
 from elsewhere.scene.words.subjects import find_bodies, match, told
 from elsewhere.scene.words.tokens import PromptError, checked
 
@@ -281,6 +281,8 @@ class _Reader:
             arguments["color_name"] = color_name
         if material:
             arguments["material"] = material
+        if second := _second(group, draft):
+            arguments["second_color_name"] = second
         if falling:
             arguments |= {"lift": round(1.5 * kind.length * float(arguments["size"] or 1.0), 6), "verb": "fall"}
         elif group.actions:
@@ -288,6 +290,8 @@ class _Reader:
             arguments |= {"verb": deed.verb, "speed": deed.speed}
             if isinstance(deed.target, Group):
                 arguments["target"] = match(deed.target, self.scene.bodies, what)[0]
+        # Where nothing is said, it comes behind what is there, so that the camera sees it.
+        arguments["bearing"] = round(self.azimuth + math.pi + float(rng.uniform(-0.8, 0.8)), 4)
         self._near(group, arguments, what)
         body = Body(name=name, kind=kind.name, size=float(arguments["size"] or 1.0), color_name=color_name,
                     material=material)  # fmt: skip

@@ -142,7 +142,7 @@ def render_clip(config: DataConfig, number: int) -> dict[str, NDArray[Any]]:
     head = HeadMotion(rng, reach)
     world = World(scene, world_seed)
     stage = Stage(scene, world.swell, world.water_cell, threads=1)
-    film = _Film(scene, stage, config.samples)
+    film = Film(scene, stage, config.samples)
     for tick in ticks:
         state = world.advance(int(tick) - world.tick)
         seconds = int(tick) / 240.0
@@ -173,7 +173,7 @@ def draw_visible(rng: np.random.Generator, *, evaluation: bool) -> Scene:
             return scene
 
 
-class _Film:
+class Film:
     """Takes the pictures of one clip and keeps all that is told of each."""
 
     def __init__(self, scene: Scene, stage: Stage, samples: int) -> None:

@@ -17,12 +17,15 @@ class Clips:
     """All clips of a directory. `planes`, `picture`, … are lists with one array a clip (see `data.render_clip`).
 
     Clips of one set may have different sizes: `of_size` says which have which. What is not kept in memory, `read` gets.
-    A file that is missing or corrupt is an error that names it, unless `skip_bad`: then it is left out, and `bad` says
+    Only the first `most` are taken, where that is given. A file that is missing or corrupt is an error that names it, unless `skip_bad`: then it is left out, and `bad` says
     why.
     """
 
-    def __init__(self, directory: Path, *, skip_bad: bool = False) -> None:
+    def __init__(self, directory: Path, *, skip_bad: bool = False, most: int | None = None) -> None:
+        if most is not None and most < 1:
+            raise ValueError(f"most must be at least 1; got {most}; nearest is 1")
         self.directory = directory
+        self.most = most
         self.skip_bad = skip_bad
         self.bad: dict[str, str] = {}
         self.names: list[str] = []
@@ -54,6 +57,8 @@ class Clips:
         known = {*self.names, *self.bad}
         _, shards = read_manifest(self.directory)
         for _, shard in sorted(shards.items()):
+            if len(self.names) == self.most:
+                break
             if shard.file in known:
                 continue
             try:

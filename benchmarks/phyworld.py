@@ -154,7 +154,7 @@ def main() -> int:
         trial = draw_trial(motion, regime, index % options.trials)
         for result, pictures in judge(trial, dreamer, options.seed):
             results.append(result)
-            if result.contender == "dream" and index % options.trials == 0:
+            if result.contender == "dream" and index % options.trials == 0 and len(strips) == index // options.trials:
                 strips.append(
                     np.concatenate([np.concatenate(list(x), axis=1) for x in (picture_of(trial.arrays), pictures)])
                 )

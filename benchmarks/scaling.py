@@ -227,7 +227,8 @@ def main() -> int:
     parser.add_argument("--sizes", default="48x3,96x4,144x6")
     parser.add_argument("--budgets", default="100,200,400", help="steps")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--most", type=int, default=400, help="clips of each set, the first ones")
+    parser.add_argument("--most", type=int, help="clips to train on, the first ones; all by default")
+    parser.add_argument("--asked", type=int, help="held-out clips to ask, the first ones; all by default")
     parser.add_argument("--page", type=Path, help="write the table here, in Markdown")
     parser.add_argument("--picture", type=Path, help="write the plot here (.png)")
     parser.add_argument("--json", action="store_true")
@@ -244,7 +245,7 @@ def main() -> int:
         from elsewhere.model.train.networks.tokenizer import Tokenizer
 
         tokenizer = weights.load(options.tokenizer, Tokenizer, TokenizerConfig).eval()
-        clips, held_out = Clips(options.clips, most=options.most), Clips(options.held_out, most=options.most)
+        clips, held_out = Clips(options.clips, most=options.most), Clips(options.held_out, most=options.asked)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.error(str(error))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -269,7 +270,8 @@ def main() -> int:
         "held_out": len(held_out),
         "threads": torch.get_num_threads(),
         "command": f"python benchmarks/scaling.py CLIPS HELD_OUT --tokenizer run/tokenizer.safetensors "
-        f"--sizes {options.sizes} --budgets {options.budgets} --batch {options.batch}",
+        f"--sizes {options.sizes} --budgets {options.budgets} --batch {options.batch} --most {len(clips)} "
+        f"--asked {len(held_out)}",
     }
     if options.picture:
         plot(rows).save(options.picture)

@@ -17,8 +17,8 @@ class Clips:
     """All clips of a directory. `planes`, `picture`, … are lists with one array a clip (see `data.render_clip`).
 
     Clips of one set may have different sizes: `of_size` says which have which. What is not kept in memory, `read` gets.
-    Only the first `most` are taken, where that is given. A file that is missing or corrupt is an error that names it, unless `skip_bad`: then it is left out, and `bad` says
-    why.
+    Only the first `most` are taken, where that is given. A file that is missing or corrupt is an error that names it,
+    unless `skip_bad`: then it is left out, and `bad` says why.
     """
 
     def __init__(self, directory: Path, *, skip_bad: bool = False, most: int | None = None) -> None:

@@ -31,12 +31,13 @@ from elsewhere.physics import World
 from elsewhere.render import Stage, to_display
 from elsewhere.render.denoise import denoise
 from elsewhere.scene import camera_at
-from elsewhere.scene.catalogue import ENVIRONMENTS, KINDS
+from elsewhere.scene.catalogue import COLORS, ENVIRONMENTS, KINDS
 from elsewhere.scene.description import Event, Scene
 from elsewhere.scene.holdout import draw_scene
 from elsewhere.scene.json import to_json
 from elsewhere.scene.shots import subject
 from elsewhere.scene.words import caption_tokens, paraphrases, short_tokens
+from elsewhere.scene.words.sample import things_of
 
 if TYPE_CHECKING:
     from elsewhere.physics import State
@@ -123,7 +124,8 @@ def render_clip(config: DataConfig, number: int) -> dict[str, NDArray[Any]]:
     controls (T, 5) float32: yaw, pitch, right, up, back as `camera_at` takes them.
 
     What happens: positions (T,) float32 frames of 1/24 s since the first; ticks (T,) int32 of the world; body_position
-    (T, B, 3), body_orientation (T, B, 4), body_velocity (T, B, 3) float32; scene, JSON with its events; world_seed.
+    (T, B, 3), body_orientation (T, B, 4), body_velocity (T, B, 3) float32, NaN while a thing has not come; scene, JSON
+    of the first tick's with its events; world_seed; frame_caption (T,) canonical tokens after what has happened.
 
     Words: prompt; caption, all canonical tokens joined by "|", as the live path makes them; short, the few of them
     that name place and things; captions (K,) sentences, the short ones first, and caption_tokens (K,) the tokens of
@@ -141,14 +143,14 @@ def render_clip(config: DataConfig, number: int) -> dict[str, NDArray[Any]]:
     reach = float(np.linalg.norm(camera_at(scene, 0.0, width, height).position - subject(scene)[0]))
     head = HeadMotion(rng, reach)
     world = World(scene, world_seed)
-    stage = Stage(scene, world.swell, world.water_cell, threads=1)
-    film = Film(scene, stage, config.samples)
+    film = Film(world, config.samples)
     for tick in ticks:
         state = world.advance(int(tick) - world.tick)
         seconds = int(tick) / 240.0
         yaw, pitch, offset = head.at((int(tick) - int(ticks[0])) / 240.0)
         camera = camera_at(scene, seconds, width, height, yaw=yaw, pitch=pitch, offset=offset)
         film.take(state, camera, (yaw, pitch, *offset), seed=int(rng.integers(2**31)))
+    # The scene as it was when the film began, with what then happened.
     said = paraphrases(scene, rng)
     return film.arrays() | {
         "positions": np.arange(config.frames, dtype=np.float32) * stride,
@@ -174,21 +176,25 @@ def draw_visible(rng: np.random.Generator, *, evaluation: bool) -> Scene:
 
 
 class Film:
-    """Takes the pictures of one clip and keeps all that is told of each."""
+    """Takes the pictures of one world while it goes on, and keeps all that is told of each."""
 
-    def __init__(self, scene: Scene, stage: Stage, samples: int) -> None:
-        self.scene, self.stage, self.samples = scene, stage, samples
+    def __init__(self, world: World, samples: int) -> None:
+        self.world, self.samples = world, samples
+        self.shown = self.scene = world.scene
+        self.stage = Stage(world.scene, world.swell, world.water_cell, threads=1)
         self.columns: dict[str, list[NDArray[Any]]] = {}
         self.first: Camera | None = None
         self.last: tuple[State, Camera, Guide, NDArray[np.uint8]] | None = None
 
     def take(self, state: State, camera: Camera, controls: tuple[float, ...], *, seed: int) -> None:
-        """One frame: its guide, its reference picture and what else `render_clip` lists."""
+        """One frame of the world's `state` now: its guide, its reference picture and what else `render_clip` lists."""
+        self._restage()
         self.first = self.first or camera
         before = self.last[:2] if self.last else None
-        guide = self.stage.guide(state, camera, before)
+        known = before is not None and len(before[0].position) == len(state.position)
+        guide = self.stage.guide(state, camera, before if known else None)
         linear = self.stage.reference(state, camera, samples=self.samples, seed=seed)
-        linear = denoise(linear, guide, water_instance=len(self.scene.bodies) + 1)
+        linear = denoise(linear, guide, water_instance=len(state.position) + 1)
         picture = np.rint(np.clip(to_display(linear), 0.0, 1.0) * 255.0).astype(np.uint8)
         planes = guide_planes(guide, self.stage)
         height, width = guide.depth.shape
@@ -207,10 +213,25 @@ class Film:
             "body_position": state.position.astype(np.float32),
             "body_orientation": state.orientation.astype(np.float32),
             "body_velocity": state.velocity.astype(np.float32),
+            "frame_caption": np.array("|".join(caption_tokens(self.shown))),
         }
         for name, value in row.items():
             self.columns.setdefault(name, []).append(value)
         self.last = (state, camera, guide, picture)
+
+    def _restage(self) -> None:
+        """Shows what events have changed: things that came, and light and weather on their way."""
+        world = self.world
+        hour, weather = world.climate()
+        # Waves and the drift of clouds are those of the wind that the film began with.
+        born = self.scene.weather
+        weather = replace(weather, wind_speed=born.wind_speed, wind_heading=born.wind_heading)
+        if world.scene.bodies != self.shown.bodies:
+            staged = replace(world.scene, hour=hour, weather=weather, events=())
+            self.stage = Stage(staged, world.swell, world.water_cell, threads=1)
+        elif (hour, weather) != (self.stage.scene.hour, self.stage.scene.weather):
+            self.stage.relight(hour, weather)
+        self.shown = world.scene
 
     def _warped(self, camera: Camera) -> NDArray[np.uint8]:
         if self.last is None:
@@ -221,32 +242,67 @@ class Film:
         return np.rint(both * 255.0).astype(np.uint8).transpose(2, 0, 1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {name: np.stack(parts) for name, parts in self.columns.items()}
+        """All columns, frames first. Things that come later have rows of NaN before; numbers of surroundings and
+        water are those of the last frame in all frames."""
+        counts = [len(position) for position in self.columns["body_position"]]
+        most = counts[-1]
+        out = {}
+        for name, parts in self.columns.items():
+            if name.startswith("body_"):
+                parts = [np.pad(x, [(0, most - len(x)), (0, 0)], constant_values=np.nan) for x in parts]
+            elif name == "instance":
+                pairs = zip(parts, counts, strict=True)
+                parts = [np.where(x >= count, x + (most - count), x).astype(np.int16) for x, count in pairs]
+            out[name] = np.stack(parts)
+        return out
 
 
 def draw_events(scene: Scene, ticks: NDArray[np.int64], rng: np.random.Generator) -> tuple[Event, ...]:
-    """What happens from outside in a clip: for a share of them one push, splash, gust or shower between its frames."""
+    """What happens from outside in a clip, for a share of them, once and between its frames: a push, a new thing, other
+    weather, a splash, a gust."""
     happens, where = rng.random() < EVENT_SHARE, float(rng.uniform(0.15, 0.7))
-    choice, angle, size = rng.random(3)
+    choice, angle, size = (float(x) for x in rng.random(3))
     if not happens or len(ticks) < 2:
         return ()
     tick = int(ticks[0] + where * (ticks[-1] - ticks[0]))
     movable = [body for body in scene.bodies if not KINDS[body.kind].fixed]
     place = ENVIRONMENTS[scene.environment]
-    if movable and choice < 0.6:
+    if movable and choice < 0.35:
         body = movable[int(rng.integers(len(movable)))]
         # So much that it slides or hops about its own length, whatever its size.
         speed = (0.35 + 0.65 * size) * math.sqrt(9.81 * KINDS[body.kind].length * body.size)
         turn = 2.0 * math.pi * angle
         x, y, z = speed * math.sin(turn), 0.5 * speed, speed * math.cos(turn)
         return (Event(tick=tick, action="push", arguments={"body": body.name, "x": x, "y": y, "z": z}),)
-    if place.has_water and choice < 0.85:
+    if scene.bodies and choice < 0.6:
+        return (Event(tick=tick, action="add", arguments=_newcomer(scene, angle, rng)),)
+    if choice < 0.75:
+        actions = ["clouds", "fog"] + ([] if place.indoor else ["rain", "snow" if not place.has_water else "rain"])
+        action = actions[int(rng.integers(len(actions)))]
+        return (Event(tick=tick, action=action, arguments={"amount": 0.4 + 0.6 * size}),)
+    if place.has_water and choice < 0.9:
         middle, _ = subject(scene)
         return (Event(tick=tick, action="splash", arguments={"x": float(middle[0]), "z": float(middle[2])}),)
-    if place.has_water and not place.indoor:
-        return (Event(tick=tick, action="rain", arguments={"amount": 0.4 + 0.6 * float(size)}),)
-    speed, heading = 6.0 + 9.0 * float(size), 2.0 * math.pi * float(angle) - math.pi
+    speed, heading = 6.0 + 9.0 * size, 2.0 * math.pi * angle - math.pi
     return (Event(tick=tick, action="wind", arguments={"speed": speed, "heading": heading}),)
+
+
+def _newcomer(scene: Scene, angle: float, rng: np.random.Generator) -> dict[str, float | int | str | bool | None]:
+    """A thing that suits the place, beside one that is there and about as large."""
+    beside = scene.bodies[int(rng.integers(len(scene.bodies)))]
+    kinds = [kind for kind in things_of(scene.environment) if not KINDS[kind].fixed]
+    kind = kinds[int(rng.integers(len(kinds)))]
+    colours = list(COLORS)
+    return {
+        "name": f"new {kind}",
+        "kind": kind,
+        "size": float(KINDS[beside.kind].length * beside.size / KINDS[kind].length * rng.uniform(0.5, 1.0)),
+        "color_name": colours[int(rng.integers(len(colours)))],
+        "near": beside.name,
+        "bearing": 2.0 * math.pi * angle,
+        # Half of them fall in from above.
+        "lift": float(KINDS[beside.kind].length * beside.size * (rng.random() < 0.5)),
+    }
 
 
 def write_clip(config: DataConfig, directory: Path, number: int) -> Shard:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from elsewhere.model.train.data import TICKS_PER_FRAME, Film
 from elsewhere.physics import World
-from elsewhere.render import Stage
 from elsewhere.scene import Camera, camera_at, catalogue
 from elsewhere.scene.description import Body, Scene, Shot, Vector3, Weather
 from elsewhere.scene.holdout import held_out
@@ -118,8 +117,7 @@ def _fall_width(speed: float) -> float:
 
 def _filmed(motion: str, regime: str, scene: Scene, speed: float, samples: int) -> Trial:
     world = World(scene, 1)
-    stage = Stage(scene, world.swell, world.water_cell, threads=1)
-    film = Film(scene, stage, samples)
+    film = Film(world, samples)
     camera = _camera(scene)
     track = []
     for frame in range(FRAMES):

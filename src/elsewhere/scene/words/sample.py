@@ -127,6 +127,12 @@ def place_phrases(environment: str) -> tuple[str, ...]:
     return _STAGES[environment].phrases if environment in _STAGES else (f"in the {environment}",)
 
 
+def things_of(environment: str) -> tuple[str, ...]:
+    """Kinds that feel at home in a place and are known."""
+    kinds = _STAGES[environment].kinds if environment in _STAGES else tuple(catalogue.KINDS)
+    return tuple(kind for kind in kinds if kind in catalogue.KINDS)
+
+
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 

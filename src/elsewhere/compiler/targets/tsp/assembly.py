@@ -188,6 +188,7 @@ def _port(port: Port) -> dict[str, Any]:
         "dtype": port.dtype,
         "shape": port.shape,
         "columns": port.columns,
+        "order": port.order,
         "pieces": port.pieces.tolist(),
     }
 

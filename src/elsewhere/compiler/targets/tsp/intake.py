@@ -64,7 +64,10 @@ def port(given: dict[str, Any], machine: TspMachine) -> Port:
     lies &= pieces[:, 6] + pieces[:, 4] <= machine.rows_per_slice
     if not inside.all() or not lies.all() or (pieces[:, 3] + pieces[:, 4] > size // columns).any():
         raise ProgramError(f"port {name!r} lies outside the memory or its own rows")
-    return Port(name=name, dtype=dtype, shape=shape, pieces=pieces, columns=columns)
+    order = tuple(integer(axis, 0, len(shape) - 1, f"the order of port {name!r}") for axis in given.get("order", ()))
+    if order and sorted(order) != list(range(len(shape))):
+        raise ProgramError(f"port {name!r} lies in an order that is none of its axes")
+    return Port(name=name, dtype=dtype, shape=shape, pieces=pieces, columns=columns, order=order)
 
 
 def whole(program: Program) -> Program:

@@ -20,6 +20,8 @@ from elsewhere.compiler.passes.padding import expose_padding
 from elsewhere.compiler.passes.precision import combine
 from elsewhere.compiler.passes.rewrite import copy, rebuild
 from elsewhere.compiler.passes.transposes import sink_transposes
+from elsewhere.compiler.targets.tsp.heads import side_by_side
+from elsewhere.compiler.targets.tsp.rewrite import cast_early, join_pairs, slice_columns, tile_constants
 from elsewhere.compiler.targets.tsp.rows import gather, update
 from elsewhere.compiler.targets.tsp.scales import fold_scales, join_factors
 from elsewhere.compiler.targets.tsp.stripes import stripe
@@ -47,12 +49,19 @@ def prepare(graph: Graph) -> Graph:
         stripe,
         remove_dead,
         widen,
+        slice_columns,
+        join_pairs,
+        side_by_side,
+        remove_dead,
         split_columns,
         fold_constants,
         divide_late,
         sum_on_planes,
         lower,
         lower,  # an update becomes a gather, which may become several
+        tile_constants,
+        cast_early,
+        remove_dead,
         move_late,
         spread_late,
         fold_scales,

@@ -231,6 +231,20 @@ class Port:
     pieces: Array
     columns: int
     """Elements of a row as it lies; values of few channels lie a picture's row to a row."""
+    order: tuple[int, ...] = ()
+    """The order of axes in which the value lies, if it is another than that of its shape: the host turns it."""
+
+    def lying(self, value: Array) -> Array:
+        """A value of the port's shape as rows of `columns`."""
+        turned = value.transpose(self.order) if self.order else value
+        return turned.reshape(-1, self.columns)
+
+    def value(self, rows: Array) -> Array:
+        """The value that lies as these rows of `columns`."""
+        if not self.order:
+            return rows.reshape(self.shape)
+        turned = rows.reshape([self.shape[axis] for axis in self.order])
+        return np.ascontiguousarray(turned.transpose(np.argsort(self.order)))
 
     @property
     def rows(self) -> int:

@@ -104,7 +104,7 @@ def load_image(program: Program, inputs: dict[str, Array]) -> Array:
         if port.name not in inputs:
             raise SimulationError(f"input {port.name!r} is missing; given are {sorted(inputs)}")
         value = _given(port, np.asarray(inputs[port.name]))
-        parts = to_bytes(value.reshape(-1, port.columns), port.dtype, machine.lanes)
+        parts = to_bytes(port.lying(value), port.dtype, machine.lanes)
         for _, tile, byte, first, rows, slice_, address in port.pieces.tolist():
             memory[slice_, address : address + rows] = parts[tile, byte, first : first + rows]
     return memory
@@ -135,4 +135,4 @@ def read_port(memory: Array, port: Port, lanes: int) -> Array:
         if copy == 0:
             parts[byte, first : first + rows, tile] = memory[slice_, address : address + rows]
     value = from_bytes(parts, port.dtype).reshape(port.rows, tiles * lanes)
-    return np.ascontiguousarray(value[:, : port.columns]).reshape(port.shape)
+    return port.value(np.ascontiguousarray(value[:, : port.columns]))

@@ -74,6 +74,8 @@ class Build:
         self.values: dict[int, Moved] = {}
         self.ports: list[Port] = []
         self.inputs: dict[str, Stored] = {}
+        self.orders: dict[str, tuple[int, ...]] = {}
+        """Inputs that the host turns before they are written, and the order of their axes."""
         self.tables: dict[int, Stored] = {}
         self.cuts: dict[int, list[tuple[int, int]]] = {}
         self.work: dict[str, float] = {}
@@ -208,10 +210,15 @@ class Build:
 
     def node(self, number: int, node: Node) -> None:
         if node.op == "input":
-            stored = self.input(node)
+            stored = self.input(number, node)
             self.owners[self.context.storage.values.index(stored)] = number
             lying = self.context.moved(stored, (stored.rows, stored.columns))
-            self.values[number] = pieces.reshape(lying, node.type.shape)
+            order = self.orders.get(node.attributes["name"])
+            if order is not None:
+                turned = pieces.reshape(lying, tuple(node.type.shape[a] for a in order))
+                self.values[number] = pieces.transpose(turned, np.argsort(order).tolist())
+            else:
+                self.values[number] = pieces.reshape(lying, node.type.shape)
         elif node.op in ELEMENTWISE:
             self.region(number, self.regions[number])
         elif node.op in MOVEMENT:
@@ -221,7 +228,8 @@ class Build:
             windows = (
                 node.op == "concatenate" and len(node.inputs) >= MANY_USERS and len(self.values[number].pieces) > 1
             )
-            if many or (windows and node.attributes["axis"] < len(node.type.shape) - 1):
+            turned = node.op == "concatenate" and self.turned(number)
+            if many or turned or (windows and node.attributes["axis"] < len(node.type.shape) - 1):
                 self.settle(number)
         elif node.op == "pad":
             fill = self.context.fill(node.type.dtype, float(node.attributes["value"]))
@@ -246,14 +254,42 @@ class Build:
         else:
             raise self.unsupported(node, "this primitive")
 
+    def turned(self, number: int) -> bool:
+        """Whether rows and lanes of a value that lies in several places change places: it is brought together first."""
+        waiting = list(self.users[number])
+        while waiting:
+            user = waiting.pop()
+            node = self.graph.nodes[user]
+            if node.op == "transpose" and node.attributes["permutation"][-1] != len(node.type.shape) - 1:
+                return self.context.tiles(self.values[number]) is None
+            if node.op == "reshape":
+                waiting += self.users[user]
+        return False
+
     def unsupported(self, node: Node, what: str) -> UnsupportedNode:
         return UnsupportedNode(f"{node.op} at {node.place or 'the top of the model'}: the tsp target has no {what}")
 
-    def input(self, node: Node) -> Stored:
+    def turned_by_host(self, number: int) -> tuple[tuple[int, ...], int] | None:
+        """The order of axes and the columns in which all users want an input's rows, if it is not its own order."""
+        found = set()
+        for user in self.users[number]:
+            turn = self.graph.nodes[user]
+            if turn.op != "transpose" or turn.attributes["permutation"][-1] != len(turn.type.shape) - 1:
+                return None
+            for after in self.users[user]:
+                node = self.graph.nodes[after]
+                columns = node.type.shape[-1] if node.op == "reshape" else turn.type.shape[-1]
+                found.add((tuple(turn.attributes["permutation"]), columns))
+        return found.pop() if len(found) == 1 else None
+
+    def input(self, number: int, node: Node) -> Stored:
         type_ = node.type
         columns = type_.shape[-1] if type_.shape else 1
         if 1 < columns <= FEW and len(type_.shape) > 2:
             columns *= type_.shape[-2]
+        turned = self.turned_by_host(number)
+        if turned is not None:
+            self.orders[node.attributes["name"]], columns = turned
         stays = any(n == node.attributes["name"] for n, _ in self.graph.states)
         storage, rows = self.context.storage, type_.size // columns
         far = storage.beside_planes() if storage.zoned else []
@@ -451,7 +487,22 @@ class Build:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def port(self, name: str, stored: Stored, shape: tuple[int, ...]) -> Port:
+    def result(self, value: int) -> tuple[Stored, tuple[int, ...]]:
+        """An output as a stored value, and the order in which its axes lie there: turned by the host where it can be."""
+        node = self.graph.nodes[value]
+        if node.op == "transpose":
+            order = tuple(np.argsort(node.attributes["permutation"]).tolist())
+            turned = pieces.transpose(self.value(value), order)
+            source = self.graph.nodes[node.inputs[0]]
+            columns = self.graph.nodes[source.inputs[0]].type.shape[-1:] if source.op == "reshape" else ()
+            for width in (*columns, turned.columns):
+                if turned.rows * turned.columns % width == 0:
+                    stored = self.whole(pieces.reshape(turned, (turned.rows * turned.columns // width, width)))
+                    if stored is not None:
+                        return stored, order
+        return self.stored(value), ()
+
+    def port(self, name: str, stored: Stored, shape: tuple[int, ...], order: tuple[int, ...] = ()) -> Port:
         found = []
         for c, copy in enumerate(stored.copies):
             for t, tile in enumerate(copy.strips):
@@ -459,17 +510,17 @@ class Build:
                     for part, strip in enumerate(byte):
                         found.append((c, t, b, part * stored.segment, strip.rows, strip.slice, strip.number))
         pieces_ = np.array(found, np.int64).reshape(-1, 7)
-        return Port(name=name, dtype=stored.dtype, shape=shape, pieces=pieces_, columns=stored.columns)
+        return Port(name=name, dtype=stored.dtype, shape=shape, pieces=pieces_, columns=stored.columns, order=order)
 
     def program(self) -> Program:
         context, machine = self.context, self.context.machine
         outputs = []
         for name, value in (*self.graph.outputs, *((f"state:{n}", v) for n, v in self.graph.states)):
-            outputs.append((name, self.stored(value), self.graph.nodes[value].type.shape))
+            outputs.append((name, self.graph.nodes[value].type.shape, *self.result(value)))
         code = np.array(context.machinery.rows, INSTRUCTION)
         code = code[np.lexsort((code["queue"], code["issue"]))]
         end = int((code["issue"] + code["count"]).max(initial=0)) + 64
-        for _, stored, _ in outputs:
+        for _, _, stored, _ in outputs:
             for strip in stored.strips():
                 strip.touch(end, end)
         memory = context.storage.assign(end)
@@ -481,12 +532,15 @@ class Build:
             for s in context.storage.strips
             if s.data is not None
         ]
-        ports = [self.port(n, s, self.graph.nodes[self.graph.inputs[n]].type.shape) for n, s in self.inputs.items()]
-        made = [self.port(n, s, shape) for n, s, shape in outputs]
+        ports = [
+            self.port(n, s, self.graph.nodes[self.graph.inputs[n]].type.shape, self.orders.get(n, ()))
+            for n, s in self.inputs.items()
+        ]
+        made = [self.port(n, s, shape, order) for n, shape, s, order in outputs]
         for port in (*ports, *made):
             port.pieces[:, 6] = address[port.pieces[:, 6]]
         maps = np.array(context.map_rows, np.int16).reshape(-1, machine.lanes)
-        strips = self.strips(address, [s for _, s, _ in outputs])
+        strips = self.strips(address, [s for _, _, s, _ in outputs])
         facts = {
             "cuts": {str(k): v for k, v in self.cuts.items()},
             "memory": memory,

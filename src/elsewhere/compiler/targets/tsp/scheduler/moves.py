@@ -23,6 +23,10 @@ FEW_LINES = 64
 """Fewer rows than this are brought home superlane by superlane."""
 SCATTERED = 24
 """From so many pieces a tile on, lanes are looked at one by one."""
+MANY_PIECES = 4
+"""From so many pieces on, whole rows are looked at before pieces are moved one by one."""
+PIECES_A_VECTOR = 4
+"""Pieces that a vector must give to a row on average for a permutation of it to be worth a lane map of its own."""
 LONGEST = 512
 
 
@@ -66,12 +70,24 @@ def fill(context: Context, moved: Moved, stored: Stored) -> None:
             if a < b:
                 inside.append((a - tile * lanes, piece.cut(a - at, b - at)))
             at += piece.width
-        if len(inside) > SCATTERED and sum(p.width for _, p in inside) < 4 * len(inside):
+        scattered = len(inside) > SCATTERED and sum(p.width for _, p in inside) < 4 * len(inside)
+        if scattered or _permuted(context, inside):
             _scattered(context, inside, stored, tile)
         else:
             for rows, joined in _joined(context, inside):
                 for first, piece in joined:
                     _piece(context, piece, stored, tile, first, rows)
+
+
+def _permuted(context: Context, inside: list[tuple[int, Piece]]) -> bool:
+    """Whether rows take many pieces from few vectors, so that a permutation for each vector takes fewer passes."""
+    if len(inside) < MANY_PIECES:
+        return False
+    where = np.stack([piece.where.ravel() for _, piece in inside])
+    value, row, column = context.decode(where.ravel())
+    vector = ((value << 40) | (column // context.machine.lanes << 24) | row).reshape(where.shape)
+    changes = (np.diff(np.sort(vector, axis=0), axis=0) != 0).sum(axis=0)
+    return bool(PIECES_A_VECTOR * (int(changes.max(initial=0)) + 1) <= len(inside))
 
 
 def _joined(context: Context, inside: list[tuple[int, Piece]]) -> list[tuple[Array, list[tuple[int, Piece]]]]:

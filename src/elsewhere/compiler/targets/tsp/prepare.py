@@ -21,7 +21,7 @@ from elsewhere.compiler.passes.precision import combine
 from elsewhere.compiler.passes.rewrite import copy, rebuild
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.heads import side_by_side
-from elsewhere.compiler.targets.tsp.rewrite import cast_early, join_pairs, slice_columns, tile_constants
+from elsewhere.compiler.targets.tsp.rewrite import FEW, cast_early, fold_lines, join_pairs, slice_columns, tile_constants
 from elsewhere.compiler.targets.tsp.rows import gather, update
 from elsewhere.compiler.targets.tsp.scales import fold_scales, join_factors
 from elsewhere.compiler.targets.tsp.stripes import stripe
@@ -53,6 +53,7 @@ def prepare(graph: Graph) -> Graph:
         join_pairs,
         side_by_side,
         remove_dead,
+        fold_lines,
         split_columns,
         fold_constants,
         divide_late,
@@ -396,9 +397,17 @@ def _depthwise(
 def _pool(builder: Builder, node: Node, x: int) -> int:
     window, stride, out = node.attributes["window"], node.attributes["stride"], node.type.shape[1:-1]
     function = {"max": "max", "sum": "add"}[node.attributes["function"]]
-    # Axis by axis where windows do not overlap in a way that matters: a maximum is one in any order.
-    values = [_window(builder, x, tap, out, stride) for tap in np.ndindex(*window)]
-    return _tree(builder, function, values)
+    # Axis by axis: fewer operations; and where a pixel has few channels, lines are added as whole rows of lanes.
+    for axis, (taps, step, count) in enumerate(zip(window, stride, out, strict=True), 1):
+        *lead, pixels, channels = builder.shape(x)
+        lines = axis < len(window) and channels <= FEW
+        if lines:
+            x = builder.reshape(x, (*lead, pixels * channels))
+        values = [builder.narrow(x, axis, tap, tap + (count - 1) * step + 1, step) for tap in range(taps)]
+        x = _tree(builder, function, values)
+        if lines:
+            x = builder.reshape(x, (*builder.shape(x)[:-1], pixels, channels))
+    return x
 
 
 def _tree(builder: Builder, function: str, values: list[int]) -> int:

@@ -12,6 +12,8 @@ from elsewhere.compiler.ir.graph import Graph, Node
 from elsewhere.compiler.passes.rewrite import copy, rebuild
 
 MOVES = ("reshape", "transpose", "slice", "concatenate", "pad", "broadcast")
+FEW = 24
+"""Inputs and outputs of so few columns lie a picture's line to a row."""
 Term = tuple[int, tuple[int, int]]
 """A product of two values, with a sign."""
 
@@ -154,6 +156,8 @@ def cast_early(graph: Graph) -> Graph:
             place, builder.place = builder.place, node.place
             if node.op in MOVES and node.type.dtype == "f32":
                 made[value] = copy(builder, node, [narrow(builder, i) for i in node.inputs])
+            elif _narrow(node.type.shape):
+                made[value] = builder.reshape(builder.cast(_line(builder, value), "f16"), node.type.shape)
             else:
                 made[value] = builder.cast(value, "f16")
             builder.place = place
@@ -167,6 +171,38 @@ def cast_early(graph: Graph) -> Graph:
         return narrow(builder, operands[0])
 
     return rebuild(graph, change)
+
+
+def fold_lines(graph: Graph) -> Graph:
+    """What is calculated for pixels of few channels, for lines of pixels: full rows of lanes instead of short ones."""
+
+    def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
+        if node.op not in ("unary", "binary", "select", "cast") or not _narrow(node.type.shape):
+            return None
+        made = builder.add(node.op, [_line(builder, v) for v in operands], **node.attributes)
+        return builder.reshape(made, node.type.shape)
+
+    return rebuild(graph, change)
+
+
+def _narrow(shape: tuple[int, ...]) -> bool:
+    """Whether a value has few channels and so many pixels in each of several lines that lines fill lanes better."""
+    return len(shape) > 2 and shape[-1] <= FEW <= shape[-2] and math.prod(shape[:-2]) > 1
+
+
+def _line(builder: Builder, value: int) -> int:
+    """A value of (…, pixels, channels) as (…, pixels · channels)."""
+    node = builder.nodes[value]
+    *lead, pixels, channels = node.type.shape
+    if node.op == "broadcast":
+        source = builder.shape(node.inputs[0])
+        if source[-2:] == (1, 1):
+            return builder.broadcast(builder.reshape(node.inputs[0], source[:-1]), (*lead, pixels * channels))
+        if source[-2] == 1:
+            tiled = builder.broadcast(node.inputs[0], (*source[:-2], pixels, channels))
+            tiled = builder.reshape(tiled, (*source[:-2], pixels * channels))
+            return builder.broadcast(tiled, (*lead, pixels * channels))
+    return builder.reshape(value, (*lead, pixels * channels))
 
 
 def tile_constants(graph: Graph) -> Graph:
@@ -187,4 +223,4 @@ def tile_constants(graph: Graph) -> Graph:
     return rebuild(graph, change)
 
 
-__all__ = ["cast_early", "join_pairs", "slice_columns", "tile_constants"]
+__all__ = ["FEW", "cast_early", "fold_lines", "join_pairs", "slice_columns", "tile_constants"]

@@ -24,6 +24,7 @@ from elsewhere.compiler.targets.tsp.program import (
     operations,
     to_bytes,
 )
+from elsewhere.compiler.targets.tsp.rewrite import FEW
 from elsewhere.compiler.targets.tsp.scheduler import pieces
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
 from elsewhere.compiler.targets.tsp.scheduler.flow import MemoryFullError, ScheduleError, SelfConflict, Wire
@@ -490,6 +491,8 @@ class Build:
     def result(self, value: int) -> tuple[Stored, tuple[int, ...]]:
         """An output as a stored value, and the order in which its axes lie there: turned by the host where it can be."""
         node = self.graph.nodes[value]
+        if node.op == "constant":
+            return self.stored(value), ()
         if node.op == "transpose":
             order = tuple(np.argsort(node.attributes["permutation"]).tolist())
             turned = pieces.transpose(self.value(value), order)
@@ -500,6 +503,10 @@ class Build:
                     stored = self.whole(pieces.reshape(turned, (turned.rows * turned.columns // width, width)))
                     if stored is not None:
                         return stored, order
+        shape = node.type.shape
+        if 1 < shape[-1] <= FEW and len(shape) > 2:
+            lines = pieces.reshape(self.value(value), (math.prod(shape[:-2]), shape[-2] * shape[-1]))
+            return self.whole(lines) or materialise(self.context, lines), ()
         return self.stored(value), ()
 
     def port(self, name: str, stored: Stored, shape: tuple[int, ...], order: tuple[int, ...] = ()) -> Port:
@@ -575,8 +582,6 @@ class Build:
         return np.array(rows, STRIP)
 
 
-FEW = 16
-"""Inputs of so few columns lie a picture's row to a row."""
 ROOM_FOR_WEIGHTS = 0.5
 """Share of memory that weights may fill twice over."""
 MANY_USERS = 4

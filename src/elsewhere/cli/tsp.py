@@ -21,7 +21,7 @@ from elsewhere.cli.models import (
     stoppable,
 )
 from elsewhere.cli.report import note, print_json, user_errors
-from elsewhere.cli.tsp_measure import decode, machine_, realtime, sweep, validate
+from elsewhere.cli.tsp_measure import decode, frame, machine_, realtime, sweep, validate
 
 if TYPE_CHECKING:
     from elsewhere.compiler.sources import Source
@@ -31,7 +31,7 @@ MISTAKES = (ValueError, OSError, ModuleNotFoundError, MemoryError)
 """What a model, a program, its inputs or the disk can be the reason of."""
 
 app = typer.Typer(help="A tensor streaming processor, simulated to the cycle and the bit.", no_args_is_help=True)
-for _verb in (validate, realtime, decode, sweep):
+for _verb in (validate, realtime, decode, frame, sweep):
     app.command()(_verb)
 app.command("machine")(machine_)
 

@@ -78,6 +78,65 @@ def validate(
         typer.echo(f"median deviation {made.median:.1%}")
 
 
+def frame(
+    size: Annotated[str, typer.Option(help="Pixels of the picture, such as 128x128.")] = "128x128",
+    frames: Annotated[int, typer.Option(help="How many frames of a film to execute.")] = 1,
+    precision: Annotated[str, typer.Option(help="f16 or int8.")] = "f16",
+    machine: MachineOption = "groqchip1",
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The shipped world model's frame on one chip: compiled, proved, executed and compared bit by bit.
+
+    Exit status 1 if a rule is broken or a bit is wrong.
+
+    Examples:
+
+    elsewhere tsp frame
+
+    elsewhere tsp frame --frames 2 --json
+    """
+    from elsewhere.cli.models import in_background, stoppable
+    from elsewhere.compiler.targets.tsp.machine import load_machine
+    from elsewhere.model import chip
+    from elsewhere.model.network import Models
+    from elsewhere.model.weights import DIRECTORY
+
+    with stoppable("Stopped."), user_errors():
+        width, height = _pixels(size)
+        target, watch = load_machine(machine), _watch()
+        made = in_background(
+            lambda: chip.measure(
+                Models.read(DIRECTORY), target, height=height, width=width, precision=precision, frames=frames, say=watch
+            )
+        )
+    report = made.to_json()
+    _written(save, _json(report))
+    if as_json:
+        print_json(report)
+    else:
+        typer.echo(
+            f"{made.cycles:,} cycles a frame of {made.width}x{made.height} on one {made.machine}: "
+            f"{made.microseconds:.1f} µs, {made.frames_per_second:,.0f} frames a second\n"
+            f"{made.instructions:,} instructions, {made.memory_rows:,} rows ({made.memory_share:.0%} of memory), "
+            f"{made.faults} rules broken\n"
+            f"executed {made.frames} frame(s), bits equal: {'yes' if made.executed else 'NO'}; "
+            f"picture {made.deviation:.1e} of its spread from f32\n"
+            f"{made.compile_seconds:.1f} s to compile, {made.check_seconds:.1f} s to check, "
+            f"{made.run_seconds:.1f} s to execute, {made.seconds:.1f} s in all"
+        )
+    if not made.executed:
+        raise typer.Exit(1)
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    """Width and height from such as 1280x720."""
+    parts = size.lower().split("x")
+    if len(parts) != 2 or not all(p.isdigit() for p in parts):
+        raise ValueError(f"size must be like 1280x720, got {size!r}")
+    return int(parts[0]), int(parts[1])
+
+
 def realtime(
     model: Annotated[list[str], typer.Option(help="A name such as wan-14b, or a config.json; may be given again.")],
     size: Annotated[str, typer.Option(help="Pixels, such as 1280x720.")] = "1280x720",
@@ -100,10 +159,7 @@ def realtime(
     from elsewhere.compiler.targets.tsp.shapes import find
 
     with user_errors():
-        parts = size.lower().split("x")
-        if len(parts) != 2 or not all(p.isdigit() for p in parts):
-            raise ValueError(f"size must be like 1280x720, got {size!r}")
-        width, height = int(parts[0]), int(parts[1])
+        width, height = _pixels(size)
         target = load_machine(machine)
         shapes = [find(name, models) for name in model]
         calibration = estimate.calibrate(target) if check else None

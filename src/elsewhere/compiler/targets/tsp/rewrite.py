@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import permutations, product
 
 import numpy as np
@@ -13,7 +14,9 @@ from elsewhere.compiler.passes.rewrite import copy, rebuild
 
 MOVES = ("reshape", "transpose", "slice", "concatenate", "pad", "broadcast")
 FEW = 24
-"""Inputs and outputs of so few columns lie a picture's line to a row."""
+"""Channels of a picture that lies a line to a row, and is calculated so."""
+PIXELS = 1024
+"""From so many pixels on a value is such a picture."""
 Term = tuple[int, tuple[int, int]]
 """A product of two values, with a sign."""
 
@@ -156,7 +159,7 @@ def cast_early(graph: Graph) -> Graph:
             place, builder.place = builder.place, node.place
             if node.op in MOVES and node.type.dtype == "f32":
                 made[value] = copy(builder, node, [narrow(builder, i) for i in node.inputs])
-            elif _narrow(node.type.shape):
+            elif of_lines(node.type.shape):
                 made[value] = builder.reshape(builder.cast(_line(builder, value), "f16"), node.type.shape)
             else:
                 made[value] = builder.cast(value, "f16")
@@ -177,7 +180,11 @@ def fold_lines(graph: Graph) -> Graph:
     """What is calculated for pixels of few channels, for lines of pixels: full rows of lanes instead of short ones."""
 
     def change(builder: Builder, node: Node, operands: tuple[int, ...]) -> int | None:
-        if node.op not in ("unary", "binary", "select", "cast") or not _narrow(node.type.shape):
+        if node.op not in ("unary", "binary", "select", "cast"):
+            return None
+        shape = node.type.shape
+        one = len(shape) > 2 and shape[-1] == 1 and math.prod(shape) >= PIXELS
+        if not of_lines(shape) and not (one and not any(_reduced(builder, v) for v in operands)):
             return None
         made = builder.add(node.op, [_line(builder, v) for v in operands], **node.attributes)
         return builder.reshape(made, node.type.shape)
@@ -185,9 +192,17 @@ def fold_lines(graph: Graph) -> Graph:
     return rebuild(graph, change)
 
 
-def _narrow(shape: tuple[int, ...]) -> bool:
-    """Whether a value has few channels and so many pixels in each of several lines that lines fill lanes better."""
-    return len(shape) > 2 and shape[-1] <= FEW <= shape[-2] and math.prod(shape[:-2]) > 1
+def of_lines(shape: Sequence[int]) -> bool:
+    """Whether a value is a picture of few channels: its lines fill lanes, its pixels do not."""
+    return len(shape) > 2 and 1 < shape[-1] <= FEW and math.prod(shape[:-1]) >= PIXELS
+
+
+def _reduced(builder: Builder, value: int) -> bool:
+    """Whether a value of one channel is a sum or maximum of each row, which stands in all lanes already."""
+    node = builder.nodes[value]
+    while node.op not in ("reduce", "matmul", "input", "constant", "slice"):
+        node = builder.nodes[max(node.inputs, key=lambda i: builder.nodes[i].op not in ("constant", "broadcast"))]
+    return node.op in ("reduce", "matmul")
 
 
 def _line(builder: Builder, value: int) -> int:
@@ -223,4 +238,4 @@ def tile_constants(graph: Graph) -> Graph:
     return rebuild(graph, change)
 
 
-__all__ = ["FEW", "cast_early", "fold_lines", "join_pairs", "slice_columns", "tile_constants"]
+__all__ = ["FEW", "cast_early", "fold_lines", "join_pairs", "of_lines", "slice_columns", "tile_constants"]

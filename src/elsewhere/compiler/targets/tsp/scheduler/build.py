@@ -24,7 +24,7 @@ from elsewhere.compiler.targets.tsp.program import (
     operations,
     to_bytes,
 )
-from elsewhere.compiler.targets.tsp.rewrite import FEW
+from elsewhere.compiler.targets.tsp.rewrite import of_lines
 from elsewhere.compiler.targets.tsp.scheduler import pieces
 from elsewhere.compiler.targets.tsp.scheduler.context import Context, Tile
 from elsewhere.compiler.targets.tsp.scheduler.flow import MemoryFullError, ScheduleError, SelfConflict, Wire
@@ -286,7 +286,7 @@ class Build:
     def input(self, number: int, node: Node) -> Stored:
         type_ = node.type
         columns = type_.shape[-1] if type_.shape else 1
-        if 1 < columns <= FEW and len(type_.shape) > 2:
+        if of_lines(type_.shape):
             columns *= type_.shape[-2]
         turned = self.turned_by_host(number)
         if turned is not None:
@@ -504,7 +504,7 @@ class Build:
                     if stored is not None:
                         return stored, order
         shape = node.type.shape
-        if 1 < shape[-1] <= FEW and len(shape) > 2:
+        if of_lines(shape):
             lines = pieces.reshape(self.value(value), (math.prod(shape[:-2]), shape[-2] * shape[-1]))
             return self.whole(lines) or materialise(self.context, lines), ()
         return self.stored(value), ()

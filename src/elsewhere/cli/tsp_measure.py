@@ -107,7 +107,13 @@ def frame(
         target, watch = load_machine(machine), _watch()
         made = in_background(
             lambda: chip.measure(
-                Models.read(DIRECTORY), target, height=height, width=width, precision=precision, frames=frames, say=watch
+                Models.read(DIRECTORY),
+                target,
+                height=height,
+                width=width,
+                precision=precision,
+                frames=frames,
+                say=watch,
             )
         )
     report = made.to_json()

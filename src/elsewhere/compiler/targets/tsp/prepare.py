@@ -21,7 +21,14 @@ from elsewhere.compiler.passes.precision import combine
 from elsewhere.compiler.passes.rewrite import copy, rebuild
 from elsewhere.compiler.passes.transposes import sink_transposes
 from elsewhere.compiler.targets.tsp.heads import side_by_side
-from elsewhere.compiler.targets.tsp.rewrite import FEW, cast_early, fold_lines, join_pairs, slice_columns, tile_constants
+from elsewhere.compiler.targets.tsp.rewrite import (
+    FEW,
+    cast_early,
+    fold_lines,
+    join_pairs,
+    slice_columns,
+    tile_constants,
+)
 from elsewhere.compiler.targets.tsp.rows import gather, update
 from elsewhere.compiler.targets.tsp.scales import fold_scales, join_factors
 from elsewhere.compiler.targets.tsp.stripes import stripe

@@ -489,7 +489,7 @@ class Build:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def result(self, value: int) -> tuple[Stored, tuple[int, ...]]:
-        """An output as a stored value, and the order in which its axes lie there: turned by the host where it can be."""
+        """An output as a stored value, and the order of its axes there: it is turned by the host where it can be."""
         node = self.graph.nodes[value]
         if node.op == "constant":
             return self.stored(value), ()

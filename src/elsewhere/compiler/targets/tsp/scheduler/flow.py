@@ -215,12 +215,21 @@ class Flow:
         raise ScheduleError("no free cycle was found for a flow")
 
     def _merged(self) -> list[tuple[Calendar, int, int]]:
-        ends: dict[Key, int] = {}
-        for key, offset, length in sorted(self.fixed, key=lambda f: f[1]):
-            if offset < ends.get(key, offset):
-                raise SelfConflict(key)
-            ends[key] = offset + length
-        return [(self.machinery.calendar(key), offset, length) for key, offset, length in self.fixed]
+        """What is asked for of each calendar, where it goes on without a gap as one stretch."""
+        last: dict[Key, int] = {}
+        found: list[tuple[Calendar, int, int]] = []
+        for key, offset, length in sorted(self.fixed, key=_offset):
+            number = last.get(key)
+            if number is not None:
+                calendar, start, before = found[number]
+                if offset < start + before:
+                    raise SelfConflict(key)
+                if offset == start + before:
+                    found[number] = (calendar, start, before + length)
+                    continue
+            last[key] = len(found)
+            found.append((self.machinery.calendar(key), offset, length))
+        return found
 
     @staticmethod
     def _settle(time: int, fixed: Sequence[tuple[Calendar, int, int]]) -> int:
@@ -403,6 +412,10 @@ class Flow:
         if kind == Kind.ALU:
             return (int(kind), code, delay, source.taken, results[id(source)], row)
         return (int(kind), code, delay, source, -1, 0)
+
+
+def _offset(asked: tuple[Key, int, int]) -> int:
+    return asked[1]
 
 
 NO_OPERAND = ((0, 0, 0, 0, -1, 0),) * 3

@@ -147,6 +147,8 @@ class Storage:
         bank = int(np.argmin(self.most[slice_])) if stays else self.parity
         if self.fixed[slice_, bank] + rows > (1.0 if stays else FULL) * self.machine.bank_rows:
             bank = int(np.argmin(self.fixed[slice_]))
+        elif not stays and self.full(slice_, bank, rows):
+            bank = int(np.argmin(self.load[slice_]))
         self.decide(made, slice_, bank, stays)
         return made
 
@@ -217,6 +219,8 @@ class Storage:
         ring = [s for s in ring if s not in avoid] or ring
         # What comes and goes takes turns: who follows the emptiest puts all that is needed at once into a few slices.
         room = self.fixed[ring].min(axis=1) // (EVEN if fixed else self.machine.bank_rows // ROOMS)
+        if not fixed:
+            room += ROOMS * (self.load[ring].min(axis=1) > CROWDED * self.machine.bank_rows)
         chosen = [ring[i] for i in np.argsort(room, kind="stable")[:count].tolist()]
         while len(chosen) < count:
             chosen.append(ring[len(chosen) % len(ring)])

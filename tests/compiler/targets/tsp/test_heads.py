@@ -126,7 +126,7 @@ def test_pictures_of_few_channels_are_calculated_by_the_line(channels: int) -> N
     weight = b.constant(np.arange(channels, dtype=np.float32).reshape(1, 1, 1, -1), "f32")
     alpha = b.broadcast(b.narrow(x, 3, 23, 24), b.shape(part))
     made = b.binary("add", b.binary("mul", part, b.broadcast(weight, b.shape(part))), alpha)
-    b.output("y", b.unary("relu", made))
+    b.output("y", b.unary("neg", made))
     graph = b.graph()
     inputs = drawn(graph)
     lines = fold_lines(graph)
@@ -141,9 +141,9 @@ def test_a_graph_inside_another_gives_the_same_and_says_what_does_not_fit() -> N
     inner = Builder()
     inner.output("y", inner.unary("neg", inner.input("x", "f32", (4,))))
     b = Builder()
-    value = b.unary("exp", b.input("outer", "f32", (4,)))
+    value = b.unary("abs", b.input("outer", "f32", (4,)))
     b.output("z", inline(b, inner.graph(), {"x": value})["y"])
     given_ = {"outer": np.ones(4, np.float32)}
-    assert np.array_equal(every(b.graph(), given_)["z"], -np.exp(given_["outer"]))
+    assert np.array_equal(every(b.graph(), given_)["z"], -given_["outer"])
     with pytest.raises(ValueError, match="input 'x' must be"):
         inline(b, inner.graph(), {"x": b.input("wide", "f32", (5,))})

@@ -27,7 +27,7 @@ def test_fetches_meet_nobody_and_come_in_time(name: str) -> None:
     program = compile_tsp(networks.CASES[name]()[0], machine=machine).program
     plan = plan_fetches(program, 2 * PER)
     assert plan.rows - plan.preloaded == len(plan.fetches) + len(plan.late)
-    assert len(plan.fetches) > 5
+    assert len(plan.fetches) >= 5
     reads, banks, issues = set(), set(), set()
     lines: dict[tuple[int, int], list[tuple[int, int]]] = {}
     code = steps(program)

@@ -81,7 +81,7 @@ def test_it_stays_on_the_ladder(spans: list[float]) -> None:
 
 def test_a_session_goes_on_in_another_size() -> None:
     session = Session(read_prompt("a red rubber duck drifting in a bathtub").scene, OPTIONS, steps=1)
-    assert session.adjustable
+    assert session.can_show(1, 64, 64)
     sizes, ids, worlds = [], [], set()
     for number in range(8):
         if number in (2, 5):
@@ -93,3 +93,21 @@ def test_a_session_goes_on_in_another_size() -> None:
     assert sizes[0] == (96, 128) and (64, 64) in sizes and sizes[-1] == (96, 128)
     assert ids == sorted(set(ids))
     assert len(worlds) == 1
+
+
+def test_a_rung_that_is_not_ready_is_passed_over_and_taken_once_it_is() -> None:
+    ready: set[Rung] = {rung for rung in RUNGS if rung.every > 1}
+    ladder = Ladder(RUNGS, PERIOD, lambda rung: rung in ready or rung == RUNGS[0])
+    now, quality = 0.0, []
+    while now < 20.0:
+        if now > 5.0:
+            ready.update(RUNGS)
+        rung = ladder.rung
+        span = PERIOD * rung.cost * rung.every / RUNGS[0].cost / 0.4
+        now += max(span, PERIOD * rung.every)
+        ladder.observe(span, now)
+        quality.append(rung)
+    order = list(dict.fromkeys(quality))
+    assert order[:2] == [RUNGS[0], RUNGS[-2]]  # the first that leaves frames out
+    assert quality[-1].every == 1  # and then fewer evaluations or a smaller picture instead
+    assert quality[-1] != RUNGS[0]

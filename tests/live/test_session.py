@@ -118,3 +118,34 @@ def test_camera_words_that_say_nothing(camera: str) -> None:
 def test_prompts_that_say_nothing(prompt: str) -> None:
     with pytest.raises(PromptError, match="prompt must"):
         elsewhere.generate(prompt, mode="calculated")
+
+
+def test_a_wider_picture_holds_what_the_shot_does_and_more_around_it() -> None:
+    shot, wide = session().frame(), session().frame(Controls(across=1.5))
+    assert wide.focal == pytest.approx(0.5 * 64 / np.tan(0.75))
+    assert np.array_equal(wide.c2w, shot.c2w)
+    assert session().frame(Controls(across=0.1)).focal == shot.focal  # never narrower than the shot
+    share = wide.focal / shot.focal
+    rows = np.rint(32 + (np.arange(64) + 0.5 - 32) * share - 0.5).astype(int)
+    small = wide.depth[np.ix_(rows, rows)]
+    near = np.isfinite(shot.depth) & np.isfinite(small)
+    assert np.median(np.abs(small[near] / shot.depth[near] - 1.0)) < 0.05
+
+
+def test_another_camera_sees_the_same_world() -> None:
+    running, alone = session(), session()
+    running.frame()
+    seen = running.look_again(1, Controls(yaw=0.3))
+    alone.frame()
+    expected = alone.frame(Controls(yaw=0.3))
+    assert same(seen, expected)
+    assert (seen.frame_id, seen.tick) == (expected.frame_id, expected.tick)
+    assert same(running.frame(), session_after(1))  # who looks on does not change what others see
+    running.keep_views(frozenset())
+
+
+def session_after(frames: int) -> Frame:
+    running = session()
+    for _ in range(frames):
+        running.frame()
+    return running.frame()

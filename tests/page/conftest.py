@@ -106,6 +106,20 @@ def glass_browser() -> Iterator[object]:
     yield from _browser(WITH_GLASS)
 
 
+@pytest.fixture(scope="module")
+def talking_browser() -> Iterator[object]:
+    """A browser with WebGL 2 and a microphone that beeps, whose pages may reach each other on this machine."""
+    yield from _browser(
+        [
+            *WITH_GLASS,
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            "--allow-loopback-in-peer-connection",
+            "--autoplay-policy=no-user-gesture-required",
+        ]
+    )
+
+
 def _browser(flags: list[str]) -> Iterator[object]:
     if BROWSER is None:
         reason = "Chromium is not installed; get it with: sudo apt-get install chromium"
@@ -153,9 +167,13 @@ class Room:
         self.index = 0
         self.board = "board" in blueprint.prompt
         self.steady = "steady" in blueprint.prompt
+        self.striped = "striped" in blueprint.prompt
+        self.focal = self.FOCAL
 
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame:
-        controls = Controls() if self.steady else controls or Controls()
+        controls = controls or Controls()
+        self.focal = self.SIDE / 2 / np.tan(controls.across / 2) if controls.across else self.FOCAL
+        controls = Controls() if self.steady else controls
         pose = stand(controls)
         rgb, depth = self.picture(pose)
         index = self.index
@@ -165,7 +183,7 @@ class Room:
             rgb=rgb,
             depth=depth,
             c2w=pose,
-            focal=self.FOCAL,
+            focal=self.focal,
             center=(self.SIDE / 2, self.SIDE / 2),
             near=0.5,
             far=4.0,
@@ -178,7 +196,7 @@ class Room:
 
     def picture(self, pose: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Colour (H, W, 3) and depth (H, W) in metres along −Z, of a camera at `pose` (4, 4)."""
-        pixel = (np.arange(self.SIDE) + 0.5 - self.SIDE / 2) / self.FOCAL
+        pixel = (np.arange(self.SIDE) + 0.5 - self.SIDE / 2) / self.focal
         x, y = np.meshgrid(pixel, -pixel)
         rays = np.stack([x, y, -np.ones_like(x)], -1) @ pose[:3, :3].T
         color = np.broadcast_to(np.array([70.0, 90.0, 130.0]), (*x.shape, 3)).copy()
@@ -193,6 +211,8 @@ class Room:
             else:
                 spot = np.exp(-(hit[..., 0] ** 2 + hit[..., 1] ** 2) / (2 * 0.12**2))
                 shade = np.array([60.0, 80.0, 110.0]) + spot[..., None] * np.array([190.0, 170.0, 140.0])
+                if self.striped:
+                    shade = shade * (0.55 + 0.45 * np.sign(np.sin(hit[..., 0] * np.pi / 0.25)))[..., None]
                 color[on] = shade[on]
             depth[on] = along[on]
         return np.rint(color).astype(np.uint8), depth.astype(np.float32)
@@ -213,9 +233,9 @@ def serve_room() -> Serving:
     """Serves the `Room` of a prompt from a thread; gives its address."""
 
     @contextmanager
-    def serving_room(prompt: str, *, fps: int = 24) -> Iterator[str]:
+    def serving_room(prompt: str, *, fps: int = 24, lens: float = 0.0) -> Iterator[str]:
         options = Options(mode="calculated", width=Room.SIDE, height=Room.SIDE, fps=fps)
-        app = create_app(prompt, options, reader=lambda blueprint: Opened(lambda: Room(blueprint), 1.0))
+        app = create_app(prompt, options, reader=lambda blueprint: Opened(lambda: Room(blueprint), 1.0, lens))
         listener = bind("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

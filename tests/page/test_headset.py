@@ -133,6 +133,28 @@ def test_a_step_to_the_side_shifts_both_pictures_as_depth_says(
         assert left - right == pytest.approx(FOCAL * IPD / DEPTH, abs=1.0)
 
 
+def sharpness(picture: np.ndarray) -> np.ndarray:
+    """(W,) how much neighbouring columns differ."""
+    return np.abs(np.diff(picture.mean(axis=2), axis=1)).mean(axis=0)
+
+
+def test_a_turned_head_finds_what_was_painted_beyond_its_view(
+    enter: Callable[[str], Page], serve_room: Callable[..., AbstractContextManager[str]]
+) -> None:
+    """The stripes of the wall go on, sharp, where a turn of 8° opens what the eyes had not seen."""
+    turn = "device.quaternion.set(0, Math.sin({0} / 2), 0, Math.cos({0} / 2))"
+    with serve_room("a steady striped wall", fps=5, lens=0.75) as address:
+        page = enter(address)
+        wait_until(lambda: float(page.get_attribute("#picture", "data-focal") or 96) < 50)
+        for angle in (math.radians(8), math.radians(-8)):
+            picture = capture(page, turn.format(angle))
+            for eye in eyes(picture):
+                opened = eye[100:156, :24] if angle > 0 else eye[100:156, -24:]
+                # A stripe of 0.25 m at 2 m is 16 pixels wide or more at the rim: there is an edge in 24 columns.
+                assert sharpness(opened).max() > 25, angle
+            assert picture.max(axis=2).min() > 4  # the darkest stripe has 11
+
+
 def test_no_turn_of_the_head_meets_blackness(
     enter: Callable[[str], Page], serve_room: Callable[..., AbstractContextManager[str]]
 ) -> None:

@@ -64,7 +64,7 @@ def read_flat(blueprint: Blueprint) -> Opened:
         raise MisunderstoodError("prompt must name a thing", (("nonsense", "nothing"),))
     kind = Breaking if "breaks" in blueprint.prompt else Flat
     unknown = (("gribble", "marble"),) if "gribble" in blueprint.prompt else ()
-    return Opened(lambda: kind(blueprint), 1.5, unknown)
+    return Opened(lambda: kind(blueprint), 1.5, 0.0, unknown)
 
 
 @pytest.fixture

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
-from elsewhere.live import Frame
+from elsewhere.live import Frame, Options
+from elsewhere.live.film import read_prompt
+from elsewhere.server.app import PROTOCOL, create_app
 from elsewhere.server.demand import plan_streams
-from elsewhere.server.recording import Recorder, Tape, read_recording
+from elsewhere.server.recording import Recorder, Tape, read_recording, record_world
+from elsewhere.server.replay import Contents, inspect
 from elsewhere.server.studio import Studio
 from elsewhere.server.wire import unpack_frame
 
@@ -69,3 +74,44 @@ def test_what_is_no_recording_says_so(tmp_path: Path) -> None:
     path.write_bytes(b"ELSWREC2" + bytes(8) + b"\xff" * 8)
     with pytest.raises(ValueError, match="a frame must have"):
         list(read_recording(path))
+
+
+def test_a_recorded_world_is_played_to_who_can_decode_it(tmp_path: Path) -> None:
+    path = tmp_path / "duck.elsrec"
+    options = Options(mode="calculated", width=64, height=64)
+    record_world(read_prompt("a red rubber duck drifting in a bathtub").scene, options, path, 60)
+    assert inspect(path) == Contents("h264", 64, 64, 60, pytest.approx(59 / 24))  # type: ignore[arg-type]
+    keys = [unpack_frame(packet)[0].key for _, packet in read_recording(path)]
+    assert [number for number, key in enumerate(keys) if key] == [0, 48]
+    app = create_app("duck", options, recording=path)
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        token = client.post("/token").json()["token"]
+        url = "ws://127.0.0.1:8000/live"
+        with client.websocket_connect(url, subprotocols=[PROTOCOL, f"token.{token}"]) as socket:
+            socket.send_json({"type": "join", "codecs": ["h264"]})
+            ids: list[int] = []
+            while len(ids) < 70:  # it begins again
+                message = socket.receive()
+                if message.get("bytes") is not None:
+                    header, _ = unpack_frame(message["bytes"])
+                    ids.append(header.frame_id)
+                    socket.send_json({"type": "ack", "frame": header.frame_id})
+            assert ids == sorted(set(ids))
+            socket.send_json({"type": "join", "prompt": "another world"})
+            while message.get("text") is None or json.loads(message["text"])["type"] != "error":
+                message = socket.receive()
+                if message.get("bytes") is not None:
+                    socket.send_json({"type": "ack", "frame": unpack_frame(message["bytes"])[0].frame_id})
+            assert "shows a recording" in json.loads(message["text"])["message"]
+
+
+def test_a_recording_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "duck.elsrec"
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    options = Options(mode="calculated", width=64, height=64)
+    with pytest.raises(KeyboardInterrupt):
+        record_world(read_prompt("a duck").scene, options, path, 10, progress=stop)
+    assert not path.exists()

@@ -130,7 +130,7 @@ def test_heads_blocks_and_the_hosts_rights(make_app: Callable[..., Starlette], s
         two = (await hear(guest, "world"))["you"]
         await say(guest, type="pose", position=[900, 0, 0], turn=[0, 0, 0, 0])
         heads = (await hear(host, "heads"))["heads"]
-        assert heads == [{"id": two, "position": [100.0, 0.0, 0.0], "turn": [0.0, 0.0, 0.0, 1.0]}]
+        assert heads == [{"id": two, "position": [100.0, 0.0, 0.0], "turn": [0.0, 0.0, 0.0, 1.0], "hands": []}]
         await say(host, type="block", person=two)
         while len((await hear(guest, "people"))["people"]) != 1:  # type: ignore[arg-type]
             pass

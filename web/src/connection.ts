@@ -26,6 +26,10 @@ const WORLD_WAIT = 2000;
 export class Connection {
   /** The server's clock. */
   readonly clock = new Clock();
+  /** Sent with each join: the name for others to see, and whether one only watches. */
+  readonly who = { name: "", watch_only: false };
+  /** How often frames stayed away for more than a second. */
+  stalls = 0;
   private codecs: string[] = ["jpeg"];
   private socket: WebSocket | null = null;
   private wait = FIRST_WAIT;
@@ -48,7 +52,12 @@ export class Connection {
   join(request: Request): void {
     this.request = request;
     this.lastFrame = 0;
-    if (this.send({ type: "join", ...request, codecs: this.codecs })) this.become("building");
+    if (this.send({ type: "join", ...request, ...this.who, codecs: this.codecs })) this.become("building");
+  }
+
+  /** Comes in again, as somebody of another name. */
+  rejoin(): void {
+    this.join(this.request);
   }
 
   /** What to ask for after a reconnect, when it is not what was asked last. */
@@ -133,6 +142,7 @@ export class Connection {
 
   private become(state: State): void {
     if (state === this.state) return;
+    if (state === "stalled") this.stalls += 1;
     this.state = state;
     this.listener.onState(state);
   }

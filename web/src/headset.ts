@@ -2,7 +2,7 @@
 
 import { Comfort } from "./comfort";
 import { Inputs } from "./inputs";
-import { add, positionOf, standOf, turned, type Matrix, type Vector } from "./pose";
+import { add, halfSide, positionOf, standOf, turned, type Matrix, type Vector } from "./pose";
 import type { Eye } from "./reprojection";
 import { Rig } from "./rig";
 import { lookFrom, type Shot, type Told } from "./shot";
@@ -11,6 +11,9 @@ import type { Stage } from "./stage";
 /** Metres. What is nearer than the first is not drawn; nothing is farther than the second. */
 const [NEAR, FAR] = [0.05, 20_000];
 const STEP_MOST = 0.1;
+/** Radians asked for on each side beyond what the eyes see: a quick turn of the head in a tenth of a second. */
+const WIDER = 0.17;
+const ACROSS_MOST = 2.1;
 
 export class Headset {
   seated = true;
@@ -23,6 +26,9 @@ export class Headset {
   private placed = false;
   private head: Matrix | null = null;
   private drawnAt = 0;
+  /** Radians across a picture, as wide as it is high, that holds what both eyes see and a margin around it. */
+  across = 0;
+  private hands: Vector[] = [];
   private pulled: { source: XRInputSource; from: Vector } | null = null;
 
   constructor(
@@ -99,6 +105,20 @@ export class Headset {
     return lookFrom(this.shot.at(now), standOf(this.rig.toWorld(this.head)));
   }
 
+  /** Where the head is in the world, null outside; and the hands. */
+  get body(): { head: Matrix; hands: readonly Vector[] } | null {
+    return this.session && this.head && this.placed ? { head: this.rig.toWorld(this.head), hands: this.hands } : null;
+  }
+
+  private seenHands(session: XRSession, frame: XRFrame): Vector[] {
+    const hands: Vector[] = [];
+    for (const source of session.inputSources) {
+      const pose = source.gripSpace && this.space && frame.getPose(source.gripSpace, this.space);
+      if (pose && hands.length < 2) hands.push(positionOf(this.rig.toWorld(pose.transform.matrix)));
+    }
+    return hands;
+  }
+
   private readonly frame = (_time: number, frame: XRFrame): void => {
     const { session } = this;
     if (!session) return;
@@ -124,7 +144,9 @@ export class Headset {
       const viewport = [x, y, width, height] as const;
       eyes.push({ viewport, projection: view.projectionMatrix, pose: this.rig.toWorld(view.transform.matrix) });
     }
-    this.stage.reprojection.draw(eyes, layer.framebuffer, this.stage.style);
+    this.across = Math.min(ACROSS_MOST, 2 * (Math.max(...eyes.map(({ projection }) => halfSide(projection))) + WIDER));
+    this.hands = this.seenHands(session, frame);
+    this.stage.reprojection.draw(eyes, layer.framebuffer, this.stage.style, this.stage.people());
     this.comfort.step(now, seconds, head);
     this.comfort.draw(eyes, (room) => this.rig.toWorld(room), head);
     this.stage.cost.milliseconds = performance.now() - start;

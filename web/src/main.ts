@@ -6,6 +6,7 @@ import { Decoder } from "./decoder";
 import { FlatView } from "./flat";
 import { Headset } from "./headset";
 import { Look, takesText } from "./look";
+import { Crowd } from "./crowd";
 import { findings } from "./selftest";
 import { Shot, standAt, type Told } from "./shot";
 import { glassOf, Stage } from "./stage";
@@ -21,6 +22,7 @@ const EXAMPLES = [
   "a toy car and a blue ball rolling on a tabletop, close-up",
 ];
 const LOOKS_PER_SECOND = 30;
+const POSES_PER_SECOND = 20;
 const RATE_OVER = 20;
 
 const STATE_WORDS: Record<State, string> = {
@@ -54,9 +56,13 @@ picture.classList.toggle("flat", stage === null);
 const arrivals: number[] = [];
 let state: State = "connecting";
 let people = 1;
+let quality: Extract<Words, { type: "quality" }> | null = null;
+let across = 0;
 let steering = true;
 
 const connection = new Connection(asked(), { onState, onFrame, onWords });
+const crowd = new Crowd(connection, subtitle);
+if (stage) stage.people = () => crowd.figures(performance.now() / 1e3);
 
 /** Where the person stands on the flat screen. */
 function stand(now: number) {
@@ -69,7 +75,7 @@ function pads(): (Gamepad | null)[] {
 }
 
 function tell(news: Told): void {
-  if (connection.send({ type: "look", ...news }) && steering) shot.tell(news);
+  if (connection.send({ type: "look", ...news, across }) && steering) shot.tell(news);
 }
 
 function asked(): Request {
@@ -116,6 +122,8 @@ function showState(): void {
     parts.push(`${rate().toFixed(0)} frames/s`);
     if (people > 1) parts.push(`${people} people`);
     if (!steering) parts.push("someone else looks around");
+    if (quality && quality.fallen > 0) parts.push(`quality ${quality.fallen} below full`);
+    if (connection.stalls > 0) parts.push(`${connection.stalls} stall${connection.stalls > 1 ? "s" : ""}`);
   }
   const text = find("state").lastElementChild!;
   const words = parts.join(" · ");
@@ -158,6 +166,7 @@ function showTimings(frame: Frame, [decode, draw]: [number, number]): void {
     ...(stage
       ? [element("dt", "reproject"), element("dd", `${stage.cost.milliseconds.toFixed(1)} ms`)]
       : []),
+    ...qualityRows().flatMap(([name, value]) => [element("dt", name), element("dd", value)]),
     element("dt", "frame"),
     element("dd", String(frame.id)),
     element("dt", "tick"),
@@ -165,7 +174,23 @@ function showTimings(frame: Frame, [decode, draw]: [number, number]): void {
   );
 }
 
+/** What the world is shown with, and what was lost on the way. */
+function qualityRows(): [string, string][] {
+  if (!quality) return [];
+  const { width, height, steps, fps, kilobits, late, skipped, fallen } = quality;
+  return [
+    ["quality", fallen ? `${fallen} below full` : "full"],
+    ["size", `${width}×${height}`],
+    ["evaluations", String(steps)],
+    ["rate", `${fps.toFixed(0)}/s, ${kilobits} kb/s`],
+    ["late", String(late)],
+    ["skipped", String(skipped)],
+    ["stalls", String(connection.stalls)],
+  ];
+}
+
 function onWords(words: Words): void {
+  crowd.hear(words);
   if (words.type === "steering") {
     const before = steering;
     ({ people, steering } = words);
@@ -175,6 +200,8 @@ function onWords(words: Words): void {
     showState();
   } else if (words.type === "world") {
     begin(words);
+  } else if (words.type === "quality") {
+    quality = words;
   } else if (words.type === "news") {
     subtitle(words.message);
   } else if (words.type === "error") {
@@ -185,6 +212,8 @@ function onWords(words: Words): void {
 
 function begin(world: Extract<Words, { type: "world" }>): void {
   const name = `${world.prompt}\n${world.seed}\n${world.mode}`;
+  if (stage) stage.lens = world.lens;
+  across = wanted(performance.now() / 1e3);
   if (name !== picture.dataset.name) {
     // Not after a mere reconnect: what was seen holds, and the person stays where the feet are.
     picture.dataset.name = name;
@@ -293,10 +322,24 @@ find("veil").firstElementChild!.textContent = "connecting …";
 setInterval(() => {
   const now = performance.now() / 1e3;
   if (stage === null) look.step(now, pads());
-  const news = headset?.inside ? headset.news(now) : look.news();
+  let news = headset?.inside ? headset.news(now) : look.news();
+  const wider = wanted(now);
+  if (Math.abs(wider - across) > 0.01) {
+    across = wider;
+    news ??= headset?.inside ? null : look.told;
+  }
   if (news !== null) tell(news);
 }, 1e3 / LOOKS_PER_SECOND);
+setInterval(() => {
+  const head = headset?.inside ? (headset.body?.head ?? null) : (stage?.eyes ?? null);
+  if (head) crowd.stand(head, headset?.body?.hands ?? [], performance.now() / 1e3);
+}, 1e3 / POSES_PER_SECOND);
 setInterval(showState, 500);
+
+/** Radians across the picture that is asked for: wider than the view, so that turning the head has something to show. */
+function wanted(now: number): number {
+  return headset?.inside ? headset.across : (stage?.across(now) ?? 0);
+}
 
 async function selfTest(on: boolean): Promise<void> {
   const list = find("check");

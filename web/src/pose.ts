@@ -96,6 +96,13 @@ export function pinhole(
   return out;
 }
 
+/** The widest angle from the middle to a side that a projection shows. */
+export function halfSide(projection: Matrix): number {
+  const across = (1 + Math.abs(projection[8]!)) / projection[0]!;
+  const up = (1 + Math.abs(projection[9]!)) / projection[5]!;
+  return Math.atan(Math.max(across, up));
+}
+
 /** Half the angle across which a projection sees, corner to corner. */
 export function halfAngle(projection: Matrix): number {
   const across = (1 + Math.abs(projection[8]!)) / projection[0]!;

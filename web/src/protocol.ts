@@ -98,13 +98,15 @@ export interface Person {
   name: string;
   watch_only: boolean;
   host: boolean;
+  voice: boolean;
 }
 
-/** Where a person's head is: metres and a quaternion xyzw. */
+/** Where a person's head is: metres and a quaternion xyzw; and the hands, three numbers each. */
 export interface Head {
   id: number;
   position: [number, number, number];
   turn: [number, number, number, number];
+  hands: number[];
 }
 
 /** Asks for a world: None for what the server shows, or a prompt. `codecs` are what the client can decode, best first; `name` is shown to others; who only watches never steers. */
@@ -118,12 +120,13 @@ export interface Join {
   watch_only?: boolean;
 }
 
-/** Where the client looks; see `elsewhere.live.Controls`. `tick` is when it shall happen, 0 at once. */
+/** Where the client looks, and how wide (radians; 0 as the shot); see `elsewhere.live.Controls`. `tick` is when it shall happen, 0 at once. */
 export interface Look {
   type: "look";
   yaw?: number;
   pitch?: number;
   offset?: [number, number, number];
+  across?: number;
   tick?: number;
 }
 
@@ -149,11 +152,12 @@ export interface AskClock {
   client: number;
 }
 
-/** Where the client's head is in the world: metres and a quaternion xyzw. Told to others, never stored. */
+/** Where the client's head is in the world: metres and a quaternion xyzw; and its hands, three numbers each. Told to others, never stored. */
 export interface Pose {
   type: "pose";
   position: [number, number, number];
   turn: [number, number, number, number];
+  hands?: number[];
 }
 
 /** Nothing of `person` reaches this client any more, and nothing of it reaches them. */
@@ -167,6 +171,25 @@ export interface Block {
 export interface Remove {
   type: "remove";
   person: number;
+}
+
+/** Asks for a camera of its own in this world, or gives it back. The answer is news of kind camera. */
+export interface Camera {
+  type: "camera";
+  own: boolean;
+}
+
+/** Whether this client wants to talk and hear. Browsers talk to each other; the server only lets them find each other. */
+export interface Voice {
+  type: "voice";
+  on: boolean;
+}
+
+/** Words of WebRTC for `person`, who is in the same world with voice on; passed on unread. */
+export interface Signal {
+  type: "signal";
+  person: number;
+  data: string;
 }
 
 /** Lets something happen in the world: rain {amount}, wind {speed, heading}, splash {x, z} or push {body, x, y, z}. Everyone is told; who only watches may not. */
@@ -185,9 +208,12 @@ export type Message =
   | Pose
   | Block
   | Remove
+  | Camera
+  | Voice
+  | Signal
   | Happen;
 
-/** A world was entered. `you` is this client's number among the people. */
+/** A world was entered. `you` is this client's number among the people; `lens` is the shot's focal length in widths of the picture, 0 where it is not known. */
 export interface Welcome {
   type: "world";
   prompt: string;
@@ -202,6 +228,7 @@ export interface Welcome {
   codec: string;
   you: number;
   host: boolean;
+  lens: number;
 }
 
 /** Who looks around, and how many are here. */
@@ -227,7 +254,7 @@ export interface TellClock {
   tick: number;
 }
 
-/** What the world is shown with, and what was lost: frames that came late, and frames this client skipped. */
+/** What the world is shown with, and what was lost: frames that came late, and frames this client skipped. `fallen` counts the steps down from what was asked for. */
 export interface Quality {
   type: "quality";
   steps: number;
@@ -237,6 +264,7 @@ export interface Quality {
   kilobits: number;
   late: number;
   skipped: number;
+  fallen: number;
 }
 
 /** Everyone in this world whom this client has not blocked, in the order they came. */
@@ -252,11 +280,18 @@ export interface Heads {
   heads: Head[];
 }
 
-/** What happened to this world, for a subtitle; `what` is one of restarting, replaying, event. */
+/** What happened to this world, for a subtitle; `what` is one of restarting, replaying, event, quality, camera. */
 export interface News {
   type: "news";
   what: string;
   message: string;
+}
+
+/** Words of WebRTC from `person`. */
+export interface Signalled {
+  type: "signalled";
+  person: number;
+  data: string;
 }
 
 export type Words =
@@ -267,4 +302,5 @@ export type Words =
   | Quality
   | People
   | Heads
-  | News;
+  | News
+  | Signalled;

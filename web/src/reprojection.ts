@@ -1,8 +1,10 @@
 // Draws the world as it looks from any place, from the frames that came: the newest as a mesh in the world, a few
 // earlier ones behind it, and behind all the remembered colour of every direction. It does not know who looks.
 
+import { Figures } from "./figures";
 import { bind, cover, COVER, discard, program, target, texture, type Target } from "./glass";
 import { apart, choose, ordered, type Seen } from "./keyframes";
+import type { Figure } from "./people";
 import {
   angleBetween,
   distance,
@@ -64,6 +66,7 @@ export class Reprojection {
   /** What the last `draw` did, for those who measure. */
   meshes = 0;
   private readonly programs;
+  private readonly figures: Figures;
   private readonly empty: WebGLVertexArrayObject;
   private readonly indices = new Map<string, { array: WebGLVertexArrayObject; count: number }>();
   private memory: [Target, Target];
@@ -83,6 +86,7 @@ export class Reprojection {
       mesh: program(gl, MESH_VERTEX, MESH_FRAGMENT),
       far: program(gl, COVER, FAR),
     };
+    this.figures = new Figures(gl);
     this.empty = gl.createVertexArray()!;
     const remembered = () => {
       const made = target(gl, ...MEMORY_SIZE, gl.LINEAR);
@@ -123,8 +127,8 @@ export class Reprojection {
     this.replace(layer);
   }
 
-  /** Draws what each eye sees into `buffer`; nothing in it stays what it was. */
-  draw(eyes: readonly Eye[], buffer: WebGLFramebuffer | null, style: Style): void {
+  /** Draws what each eye sees into `buffer`, with other people in it; nothing in it stays what it was. */
+  draw(eyes: readonly Eye[], buffer: WebGLFramebuffer | null, style: Style, people: readonly Figure[] = []): void {
     const { gl, newest } = this;
     gl.bindFramebuffer(gl.FRAMEBUFFER, buffer);
     gl.depthMask(true);
@@ -141,18 +145,20 @@ export class Reprojection {
       gl.viewport(...eye.viewport);
       const view = invertRigid(eye.pose);
       const toClip = multiply(eye.projection, view);
-      this.drawMeshes(eye, toClip, style);
+      this.drawMeshes(eye, toClip, style, people);
     }
     gl.depthRange(0, 1);
   }
 
-  private drawMeshes(eye: Eye, toClip: Matrix, style: Style): void {
+  private drawMeshes(eye: Eye, toClip: Matrix, style: Style, people: readonly Figure[]): void {
     const { gl, programs, newest } = this;
     if (!newest) return;
     programs.mesh.use();
     gl.uniform1i(programs.mesh.at("look"), style.depth ? 1 : style.fine && !style.squares ? 2 : 0);
     const view: Seen = { ...newest, pose: eye.pose };
     this.drawMesh(newest, eye, toClip, 0, 0);
+    this.figures.draw(people, toClip, eye.pose); // in the newest frame's share of depth: they stand among its things
+    programs.mesh.use();
     if (this.covered(newest, eye)) return;
     const behind = ordered(this.keys, view)
       .map((i) => this.keys[i]!)

@@ -2,7 +2,8 @@
 // hands move it.
 
 import type { Decoder } from "./decoder";
-import { distance, pinhole, poseOf, type Stand } from "./pose";
+import type { Figure } from "./people";
+import { distance, pinhole, poseOf, wrap, type Matrix, type Stand } from "./pose";
 import { Reprojection, type Style } from "./reprojection";
 import type { Shot } from "./shot";
 import { Glow, Intake, label, type View } from "./view";
@@ -10,6 +11,10 @@ import type { Frame } from "./wire";
 
 /** The screen shows this much less than the picture holds, so that its edge is not seen at each small turn. */
 const MARGIN = 1.05;
+/** Radians asked for on each side beyond what is shown: at rest, and while the view turns. */
+const [WIDER_STILL, WIDER_TURNING] = [0.07, 0.21];
+const TURNING = 0.25; // radians a second
+const TURNED_SECONDS = 0.8;
 const SIDE_MOST = 1280;
 /** Where the processor draws, more pixels than this a side take time from the frames themselves. */
 const SOFTWARE_SIDE_MOST = 448;
@@ -28,6 +33,12 @@ export class Stage implements View {
   private frame: Frame | null = null;
   private last: Stand | null = null;
   private stale = true;
+  /** The shot's focal length in widths of the picture; 0 when the server does not say. */
+  lens = 0;
+  /** Others in this world. */
+  people: () => readonly Figure[] = () => [];
+  private turnedAt = -10;
+  private renderedAt = 0;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -89,16 +100,36 @@ export class Stage implements View {
     const { frame, gl, canvas } = this;
     if (this.paused || !frame || !this.reprojection.ready || gl.isContextLost()) return;
     const stand = this.where(now);
+    const people = this.people();
+    this.stale ||= people.length > 0;
+    if (this.last) {
+      const turned = Math.abs(wrap(stand.heading - this.last.heading)) + Math.abs(stand.tilt - this.last.tilt);
+      if (turned > TURNING * Math.min(0.1, now - this.renderedAt)) this.turnedAt = now;
+    }
     if (!this.stale && this.last && this.still(stand, this.last)) return;
     this.stale = false;
     this.last = stand;
+    this.renderedAt = now;
     const start = performance.now();
     const { focal, center, width, height } = frame;
     const viewport = [0, 0, canvas.width, canvas.height] as const;
-    const projection = pinhole(focal * MARGIN, center, width, height, NEAR, FAR);
-    this.reprojection.draw([{ viewport, projection, pose: poseOf(stand) }], null, this.style);
+    const shown = this.lens > 0 ? this.lens * width : focal * MARGIN;
+    const projection = pinhole(shown, center, width, height, NEAR, FAR);
+    this.reprojection.draw([{ viewport, projection, pose: poseOf(stand) }], null, this.style, people);
     this.cost.milliseconds = performance.now() - start;
     this.cost.pictures += 1;
+  }
+
+  /** Radians across the picture that the server should make at `now` seconds: wider than what is shown; 0 for any. */
+  across(now: number): number {
+    if (this.lens <= 0) return 0;
+    const wider = now - this.turnedAt < TURNED_SECONDS ? WIDER_TURNING : WIDER_STILL;
+    return 2 * (Math.atan(0.5 / this.lens) + wider);
+  }
+
+  /** Where the person's eyes are; null before the first picture. */
+  get eyes(): Matrix | null {
+    return this.last && poseOf(this.last);
   }
 
   private still(a: Stand, b: Stand): boolean {

@@ -66,4 +66,5 @@ export class Glow {
 export function label(canvas: HTMLCanvasElement, frame: Frame): void {
   canvas.dataset.frame = String(frame.id);
   canvas.dataset.world = frame.world;
+  canvas.dataset.focal = String(Math.round(frame.focal));
 }

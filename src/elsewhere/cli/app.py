@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import elsewhere
-from elsewhere.cli import compiler, doctor, films, generate, judge, live, rewrite, serve, train, tsp
+from elsewhere.cli import compiler, doctor, films, generate, judge, live, record, rewrite, serve, train, tsp
 
 app = typer.Typer(
     help="Type a sentence, be elsewhere.",
@@ -31,6 +31,8 @@ app.command("rewrite")(rewrite.rewrite)
 for verb in (films.still, films.extend, films.loop, films.edit, films.connect):
     app.command()(verb)
 app.command("serve")(serve.serve)
+app.command("record")(record.record)
+app.command("replay")(record.replay)
 app.command("doctor")(doctor.doctor)
 app.command("compile")(compiler.compile_)
 app.command("run")(compiler.run)

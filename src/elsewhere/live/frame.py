@@ -16,11 +16,13 @@ on hold until the network is free. They add up to the time from `Frame.begun` un
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Controls:
     """Where a person looks, relative to the shot. `yaw` and `pitch` in radians (left and up positive),
-    `offset` in metres, in the camera's own axes: right, up, back."""
+    `offset` in metres, in the camera's own axes: right, up, back. `across` is the angle of the picture's width in
+    radians, 0 as the shot has it: wider than what is shown, so that a turning head finds something there."""
 
     yaw: float = 0.0
     pitch: float = 0.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    across: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ Time is an argument. This file does not know how a frame is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from elsewhere.live.options import SIZE_LEAST, SIZE_STEP, Options
@@ -61,10 +61,16 @@ def _side(side: int, share: float) -> int:
 
 
 class Ladder:
-    """`observe` every frame; `rung` is what the next one shall be made with. `period` is seconds between frames."""
+    """`observe` every frame; `rung` is what the next one shall be made with. `period` is seconds between frames.
 
-    def __init__(self, rungs: tuple[Rung, ...], period: float) -> None:
-        self._rungs, self._period = rungs, period
+    A rung that `can_show` denies is passed over until it does not: what is being made ready is used when it is wanted
+    next.
+    """
+
+    def __init__(
+        self, rungs: tuple[Rung, ...], period: float, can_show: Callable[[Rung], bool] = lambda rung: True
+    ) -> None:
+        self._rungs, self._period, self._can_show = rungs, period, can_show
         self._index = 0
         self._over_since: float | None = None
         self._under_since: float | None = None
@@ -76,6 +82,11 @@ class Ladder:
         """The quality in force."""
         return self._rungs[self._index]
 
+    @property
+    def fallen(self) -> int:
+        """Steps below what was asked for."""
+        return self._index
+
     def observe(self, seconds: float, now: float) -> bool:
         """A frame took `seconds` and was done at `now`; whether the rung is another one now."""
         load = seconds / (self._period * self.rung.every)
@@ -84,7 +95,8 @@ class Ladder:
             self._over_since = now if self._over_since is None else self._over_since
             return now - self._over_since >= FALL_SECONDS and self._fall(now)
         self._over_since = None
-        if self._index == 0 or load * self._rungs[self._index - 1].cost / self.rung.cost > RISE_LOAD:
+        above = self._above()
+        if above is None or load * self._rungs[above].cost / self.rung.cost > RISE_LOAD:
             self._under_since = None
             return False
         self._under_since = now if self._under_since is None else self._under_since
@@ -94,19 +106,28 @@ class Ladder:
         """Nobody looked for a while: what was observed before says nothing of now."""
         self._over_since = self._under_since = None
 
+    def _above(self) -> int | None:
+        return next((i for i in range(self._index - 1, -1, -1) if self._can_show(self._rungs[i])), None)
+
+    def _below(self) -> int | None:
+        return next((i for i in range(self._index + 1, len(self._rungs)) if self._can_show(self._rungs[i])), None)
+
     def _fall(self, now: float) -> bool:
-        if self._index == len(self._rungs) - 1:
+        below = self._below()
+        if below is None:
             return False
         if now - self._rose_at < RELAPSE_SECONDS:
             self._patience = min(2.0 * self._patience, RISE_SECONDS_MOST)
-        self._index += 1
+        self._index = below
         self._over_since = None
         return True
 
     def _rise(self, now: float) -> bool:
         if now - self._rose_at > 2.0 * self._patience + RELAPSE_SECONDS:
             self._patience = RISE_SECONDS
-        self._index -= 1
+        above = self._above()
+        assert above is not None
+        self._index = above
         self._rose_at = now
         self._under_since = None
         return True

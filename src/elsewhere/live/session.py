@@ -7,7 +7,10 @@ not know how long a frame may take, nor who watches.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,12 +36,21 @@ if TYPE_CHECKING:
     from elsewhere.render import Guide, Stage
 
 
+ACROSS_MOST = 2.1
+"""Radians across the widest picture: beyond, a flat picture has most of its pixels at its edges."""
 MODEL_FPS = 24
 """The network counts time in frames of this rate."""
 
 
 class Painter(Protocol):
     """What turns a guide into a picture: (H, W, 3) uint8 and depth (H, W) float32 in metres."""
+
+    steps: int
+    """Evaluations for each frame."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of its pictures in pixels; None where any will do or that is not known yet."""
 
     def prepare(self, guide: Guide, stage: Stage) -> Any:
         """What can be made of a guide before its turn, in another thread."""
@@ -53,6 +65,9 @@ class Painter(Protocol):
 
 class Plain:
     """The painter of mode "calculated": the guide's own light, no network."""
+
+    steps = 1
+    size = None
 
     def prepare(self, guide: Guide, stage: Stage) -> NDArray[np.float32]:
         return to_display(guide.lit)
@@ -69,7 +84,7 @@ class Plain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sketch:
-    """What is calculated of a frame before it is painted, and the milliseconds that it took."""
+    """What is calculated of a frame before it is painted, and the seconds that it took."""
 
     index: int
     controls: Controls
@@ -80,11 +95,20 @@ class Sketch:
     scene: Scene | None
     """What the painter is told before this frame, when that has changed."""
     cut: bool
+    painter: Painter
     prepared: Any
     simulate: float
     draw: float
     begun: float
     """Seconds of the process's clock."""
+
+
+class Eye:
+    """Another camera on the same world: its painter, which remembers its own past, and where it looked last."""
+
+    def __init__(self, painter: Painter) -> None:
+        self.painter = painter
+        self.previous: tuple[State, Camera] | None = None
 
 
 class Session:
@@ -109,10 +133,12 @@ class Session:
         self._threads = max(1, (os.cpu_count() or 1) - 1)
         self.stage = Stage(scene, self.world.swell, self.world.water_cell, threads=self._threads)
         self._director = Director(self.world.scene, self.world.state, takes)
-        self._shown = scene
+        self._shown = self._told = scene
         self._previous: tuple[State, Camera] | None = None
         self._index = 0
         self._ahead: Future[Sketch] | None = None
+        self._eyes: dict[int, Eye] = {}
+        self._prepared: dict[tuple[int, int], Future[Painter]] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="sketch")
 
     def apply(self, event: Event) -> Event:
@@ -144,25 +170,79 @@ class Session:
                 progress((index + 1) / number)
         self._index = number
         if self._shown is not self.scene:
-            self._painter.retell(replace(self._shown, shot=self._director.shot), cut=False)
+            self._retell(replace(self._shown, shot=self._director.shot), cut=False)
 
-    @property
-    def adjustable(self) -> bool:
-        """Whether `adjust` works: a network's programs are made for one size and number of evaluations."""
-        return self.options.mode == "calculated"
+    def can_show(self, steps: int, width: int, height: int) -> bool:
+        """Whether `adjust` to this quality works at once. A network's programs for another size may take minutes the
+        first time; they are begun now, by a thread that yields to all others."""
+        if self.options.mode == "calculated" or (width, height) == (self.options.width, self.options.height):
+            return True
+        prepared = self._prepared.get((width, height))
+        if prepared is None:
+            prepared = self._prepared[width, height] = Future()
+            options = replace(self.options, steps=steps, width=width, height=height)
+
+            def prepare() -> None:
+                yield_to_others()
+                try:
+                    prepared.set_result(open_painter(self._told, options, wait=True))
+                except Exception as failure:
+                    prepared.set_exception(failure)
+
+            threading.Thread(target=prepare, name="other size", daemon=True).start()
+        return prepared.done() and prepared.exception() is None
 
     def adjust(self, steps: int, width: int, height: int) -> None:
         """Frames are of this quality from now on, but for the one that is already calculated.
 
-        ValueError when they cannot be.
+        A network that paints at another size begins with an empty memory. ValueError for what `Options` does not allow
+        or `can_show` denies.
         """
-        if not self.adjustable:
-            raise ValueError(
-                f"mode must be calculated to adjust the quality of a running world; got {self.options.mode!r}"
-            )
+        options = replace(self.options, steps=steps, width=width, height=height)
+        if not self.can_show(steps, width, height):
+            raise ValueError(f"size must be one that can be shown at once; {width}×{height} is not ready")
         if self._ahead is not None:
-            self._ahead.result()
-        self.options = replace(self.options, steps=steps, width=width, height=height)
+            self._ahead.result()  # it reads the options
+        if self.options.mode != "calculated" and (width, height) != (self.options.width, self.options.height):
+            old: Future[Painter] = Future()
+            old.set_result(self._painter)
+            self._prepared[self.options.width, self.options.height] = old
+            self._painter = self._prepared[width, height].result()
+        self._painter.steps = steps
+        self.options = options
+
+    def keep_views(self, views: frozenset[int]) -> None:
+        """Forgets the cameras that are not in `views`."""
+        for view in self._eyes.keys() - views:
+            del self._eyes[view]
+
+    def look_again(self, view: int, controls: Controls) -> Frame:
+        """The world as camera `view` sees it, at the tick of the frame that comes next: its state is there already.
+
+        Only after `frame`.
+        """
+        begun = time.monotonic()
+        assert self._ahead is not None
+        ahead = self._ahead.result()
+        eye = self._eyes.get(view)
+        if eye is None or eye.painter.size not in (None, (self.options.height, self.options.width)):
+            eye = self._eyes[view] = Eye(open_painter(self._told, self.options))
+        waited = time.monotonic()
+
+        def draw() -> tuple[Camera, Guide]:
+            camera = self._camera(ahead.state, controls)
+            previous = eye.previous
+            if ahead.cut or (previous is not None and len(previous[0].position) != len(ahead.state.position)):
+                previous = None
+            return camera, ahead.stage.guide(ahead.state, camera, previous)
+
+        camera, guide = self._worker.submit(draw).result()  # the stage is for one thread at a time
+        drawn = time.monotonic()
+        eye.previous = (ahead.state, camera)
+        position = MODEL_FPS * ahead.state.tick / TICKS_PER_SECOND
+        rgb, depth = eye.painter.frame(guide, ahead.stage, camera, position=position)
+        spans = {"simulate": 0.0, "guide": drawn - waited, "hold": waited - begun, "network": time.monotonic() - drawn}
+        return self._whole(rgb, depth, camera, ahead.state, ahead.index, begun, spans)
 
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame:
         """The next frame, 1 / fps seconds of the world's time after the last; the first is at tick 0.
@@ -180,11 +260,33 @@ class Session:
         self._ahead = self._worker.submit(self._sketch, sketch.controls, self._index)
         start = time.monotonic()
         position = MODEL_FPS * state.tick / TICKS_PER_SECOND
+        painter, guide, prepared = sketch.painter, sketch.guide, sketch.prepared
         if sketch.scene is not None:
-            self._painter.retell(sketch.scene, cut=sketch.cut)
-        guide, prepared = sketch.guide, sketch.prepared
-        rgb, depth = self._painter.frame(guide, sketch.stage, camera, position=position, prepared=prepared)
-        painted = time.monotonic()
+            self._retell(sketch.scene, cut=sketch.cut)
+        rgb, depth = painter.frame(guide, sketch.stage, camera, position=position, prepared=prepared)
+        spans = {"simulate": sketch.simulate, "guide": sketch.draw}
+        spans["hold"] = max(0.0, start - sketch.begun - sketch.simulate - sketch.draw)
+        spans["network"] = time.monotonic() - start
+        return self._whole(rgb, depth, camera, state, frame_id, sketch.begun, spans)
+
+    def _retell(self, scene: Scene, *, cut: bool) -> None:
+        """Tells every painter of this world what is new in it."""
+        self._told = scene
+        ready = [made.result() for made in self._prepared.values() if made.done() and made.exception() is None]
+        others = [eye.painter for eye in self._eyes.values()]
+        for painter in {id(painter): painter for painter in (self._painter, *ready, *others)}.values():
+            painter.retell(scene, cut=cut)
+
+    def _whole(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        camera: Camera,
+        state: State,
+        frame_id: int,
+        begun: float,
+        spans: dict[str, float],
+    ) -> Frame:
         near, far = depth_range(depth)
         return Frame(
             rgb=rgb,
@@ -198,13 +300,8 @@ class Session:
             world_id=self.world_id,
             tick=state.tick,
             seed=self.options.seed,
-            timings={
-                "simulate": sketch.simulate,
-                "guide": sketch.draw,
-                "hold": max(0.0, 1e3 * (start - sketch.begun) - sketch.simulate - sketch.draw),
-                "network": 1e3 * (painted - start),
-            },
-            begun=sketch.begun,
+            timings={name: 1e3 * seconds for name, seconds in spans.items()},
+            begun=begun,
         )
 
     def _sketched(self, controls: Controls) -> Sketch:
@@ -219,12 +316,12 @@ class Session:
         simulated = time.monotonic()
         changed = self._restage()
         cut = index > 0 and self._director.cuts(state.tick)
-        camera = self._director.camera(state, self.options.width, self.options.height, controls)
+        camera, painter = self._camera(state, controls), self._painter
         previous = self._previous
         if cut or (previous is not None and len(previous[0].position) != len(state.position)):
             previous = None
         guide = self.stage.guide(state, camera, previous)
-        prepared = self._painter.prepare(guide, self.stage)
+        prepared = painter.prepare(guide, self.stage)
         drawn = time.monotonic()
         return Sketch(
             index=index,
@@ -235,11 +332,16 @@ class Session:
             stage=self.stage,
             scene=replace(self._shown, shot=self._director.shot) if changed or cut else None,
             cut=cut,
+            painter=painter,
             prepared=prepared,
-            simulate=1e3 * (simulated - start),
-            draw=1e3 * (drawn - simulated),
+            simulate=simulated - start,
+            draw=drawn - simulated,
             begun=start,
         )
+
+    def _camera(self, state: State, controls: Controls) -> Camera:
+        camera = self._director.camera(state, self.options.width, self.options.height, controls)
+        return widened(camera, controls.across)
 
     def _advance(self, index: int) -> State:
         due = self.options.tick_of(index) - self.world.tick
@@ -267,21 +369,44 @@ class Session:
         return changed
 
 
+def widened(camera: Camera, across: float) -> Camera:
+    """`camera` with a picture of `across` radians from side to side, `ACROSS_MOST` at most, and never narrower."""
+    if across <= 0.0:
+        return camera
+    focal = 0.5 * camera.width / math.tan(0.5 * min(across, ACROSS_MOST))
+    return replace(camera, focal=min(focal, camera.focal))
+
+
+def yield_to_others() -> None:
+    """Lets every other thread go first, where the system knows such a thing (Linux) for this one alone."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
 _loading = threading.Lock()
 
 
 @lru_cache(maxsize=4)
-def _load_generator(mode: str, steps: int, strength: float, ground: str, guidance: float) -> Generator:
+def _load_generator(mode: str, strength: float, ground: str, guidance: float) -> Generator:
     from elsewhere.model.generator import Generator
 
-    return Generator.load(mode, steps=steps, strength=strength, ground=ground, guidance=guidance)
+    return Generator.load(mode, strength=strength, ground=ground, guidance=guidance)
 
 
-def open_painter(scene: Scene, options: Options) -> Painter:
-    """What paints a film of `scene` in the mode of `options`. WeightsError when the network is not there."""
+def open_painter(scene: Scene, options: Options, *, wait: bool = False) -> Painter:
+    """What paints a film of `scene` in the mode of `options`; with `wait` only when it is ready to.
+
+    WeightsError when the network is not there.
+    """
     if options.mode == "calculated":
         return Plain()
     with _loading:  # worlds that start together share one set of weights and programs
         manner = (options.strength, options.ground, options.guidance)
-        generator = _load_generator(options.mode, options.steps, *manner)
-    return generator.start(scene, options.seed, (options.height, options.width))
+        generator = _load_generator(options.mode, *manner)
+    size = (options.height, options.width)
+    stream = generator.start(scene, options.seed, None if wait else size)
+    if wait:
+        stream.networks(*size)
+    stream.steps = options.steps
+    return stream

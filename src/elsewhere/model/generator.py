@@ -91,11 +91,16 @@ class Generator:
         self.plane_weights = manner.weights()
         self.knows_depth = float(self.plane_weights[PLANES.index("disparity")]) == 1.0
         """Whether pictures have the guide's depth, not one of their own."""
-        steps = manner.steps
         self.workshop = Workshop(models, threads=threads, precision=precision)
-        levels = [((CONTEXT_LEVEL, number / steps), (0.0, 1.0 / steps)) for number in range(steps)]
-        self.modulations = [models.tables.modulation(*both, manner.guidance) for both in levels]
-        """What each evaluation of a frame is told of the noise, for the past frame and the new one."""
+        self._modulations: dict[int, list[NDArray[np.float32]]] = {}
+
+    def modulations(self, steps: int) -> list[NDArray[np.float32]]:
+        """What each of `steps` evaluations of a frame is told of the noise, for the past frame and the new one."""
+        if steps not in self._modulations:
+            levels = [((CONTEXT_LEVEL, number / steps), (0.0, 1.0 / steps)) for number in range(steps)]
+            guidance = self.manner.guidance
+            self._modulations[steps] = [self.models.tables.modulation(*both, guidance) for both in levels]
+        return self._modulations[steps]
 
     @classmethod
     def load(
@@ -157,6 +162,8 @@ class Stream:
 
     def __init__(self, generator: Generator, scene: Scene, seed: int) -> None:
         self.generator, self.scene, self.seed = generator, scene, seed
+        self.steps = generator.steps
+        """Evaluations for each frame; may change between two."""
         self.scale = scene_scale(scene)
         self.frame_number = 0
         self.remembered = 0
@@ -192,6 +199,11 @@ class Stream:
             self._write_words(self._networks)
         if cut:
             self.past, self.first, self.remembered = None, None, 0
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of its pictures in pixels; None before the first."""
+        return None if self._networks is None else self._networks.size
 
     def make_ready(self, height: int, width: int) -> None:
         """Opens this stream's networks. What goes wrong is for the first frame to say, in its own thread."""
@@ -273,7 +285,8 @@ class Stream:
         Every evaluation sees the last frame, slightly noised, beside the new one, and keeps it in the cache: the same
         each time, so that more than one evaluation changes nothing there.
         """
-        models, steps, step = self.generator.models, self.generator.steps, networks.step
+        models, steps, step = self.generator.models, self.steps, networks.step
+        modulations = self.generator.modulations(steps)
         past, x = self.past, told.latents
         if past is not None:
             noise = self.noise(1, told.camera)
@@ -295,7 +308,7 @@ class Stream:
             step.write(name, values)
         size = 1.0 / steps
         for number in range(steps):
-            step.write("modulation", self.generator.modulations[number])
+            step.write("modulation", modulations[number])
             step.write("noisy", np.stack([old, x]))
             x = x + (networks.evaluate() - x) * np.float32(size / (1.0 - number * size))
         return replace(told, latents=x)

@@ -8,6 +8,7 @@ This file does not know what a scene is, nor how a frame is sampled.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,13 +94,14 @@ class Workshop:
         self.models, self.threads, self.precision = models, threads, precision
         self.machine = describe()
         self._made: dict[tuple[int, int], dict[str, Code]] = {}
-        self._making = threading.Lock()
+        self._making: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
+        """One for each size: programs of one that take minutes to compile keep nobody from another."""
 
     def programs(self, height: int, width: int) -> dict[str, Code]:
         """The three programs for pictures of (height, width) pixels. Raises ValueError for a size that cannot be."""
         if height % PATCH or width % PATCH or min(height, width) < PATCH:
             raise ValueError(f"height and width must be multiples of {PATCH}, got {height} and {width}")
-        with self._making:
+        with self._making[height, width]:
             if (height, width) not in self._made:
                 counts = sorted({*THREADS, self.threads})
                 self._made[height, width] = {

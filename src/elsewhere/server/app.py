@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import anyio
 from starlette.applications import Starlette
@@ -32,7 +33,9 @@ from elsewhere.server.codecs import RUNGS, choose_codec
 from elsewhere.server.gate import LOCAL_HOSTS, Bucket, Tokens, host_name, may_enter
 from elsewhere.server.latency import Latency
 from elsewhere.server.metrics import CONTENT_TYPE, Metric, write_metrics
-from elsewhere.server.people import place_head
+from elsewhere.server.people import place_head, see_each_other
+from elsewhere.server.replay import ReplayEngine
+from elsewhere.server.runner import Running
 from elsewhere.server.schema import (
     PROTOCOL,
     PROTOCOL_PREFIX,
@@ -40,18 +43,23 @@ from elsewhere.server.schema import (
     Acknowledge,
     AskClock,
     Block,
+    Camera,
     Failure,
     Happen,
     Join,
     Key,
     Look,
     MessageError,
+    News,
     Pose,
     Quality,
     Remove,
+    Signal,
+    Signalled,
     Steering,
     TellClock,
     Unknown,
+    Voice,
     Welcome,
 )
 from elsewhere.server.schema import (
@@ -221,7 +229,16 @@ class Visit:
                 self._happen(message, now)
             case Look():
                 if world is not None and world.steers(watcher, now):
-                    world.look(Controls(yaw=message.yaw, pitch=message.pitch, offset=message.offset), message.tick)
+                    look = Controls(yaw=message.yaw, pitch=message.pitch, offset=message.offset, across=message.across)
+                    world.look(look, message.tick, watcher.view)
+            case Camera():
+                self._lend_camera(message, now)
+            case Voice():
+                watcher.voice = message.on
+                if world is not None:
+                    world.introduce()
+            case Signal():
+                self._signal(message)
 
     def _block(self, message: Block) -> None:
         if self._world is None or message.person == self._watcher.number:
@@ -239,6 +256,28 @@ class Visit:
         for other in self._world.watchers:
             if other.number == message.person and other is not self._watcher:
                 other.removed = True
+
+    def _lend_camera(self, message: Camera, now: float) -> None:
+        world, watcher = self._world, self._watcher
+        if world is None:
+            return
+        if not message.own:
+            world.take_camera(watcher, now)
+            watcher.say(News("camera", "You look with the others"))
+        elif refused := world.lend_camera(watcher, now):
+            watcher.say(News("camera", f"No camera of your own. {refused}"))
+        else:
+            watcher.say(News("camera", "You have a camera of your own"))
+        self._steering = None
+
+    def _signal(self, message: Signal) -> None:
+        """Passes words on between two who both want to talk, and only in one world."""
+        others = self._world.watchers if self._world is not None else []
+        for other in others:
+            if other.number == message.person and other is not self._watcher:
+                if self._watcher.voice and other.voice and see_each_other(self._watcher, other):
+                    other.say(Signalled(self._watcher.number, message.data))
+                return
 
     def _happen(self, message: Happen, now: float) -> None:
         if self._world is None or self._watcher.watch_only:
@@ -278,6 +317,7 @@ class Visit:
         self._watcher.forget()
         self._watcher.name = " ".join(message.name.split())
         self._watcher.watch_only = message.watch_only
+        self._watcher.view = 0
         self._watcher.choose(choose_codec(message.codecs), now)
         self._world, self._steering = world, None
         self._introduce(world)  # before words of the people there, so that a client knows where they are
@@ -309,6 +349,7 @@ class Visit:
                 codec=self._watcher.stream.codec,
                 you=self._watcher.number,
                 host=world.host is None and not self._watcher.watch_only,
+                lens=world.opened.lens,
             )
         )
 
@@ -359,6 +400,7 @@ class Visit:
                 kilobits=RUNGS[watcher.stream.rung] // 1000,
                 late=self._world.late,
                 skipped=watcher.skipped,
+                fallen=self._world.fallen,
             )
         )
 
@@ -428,12 +470,13 @@ def create_app(
     bars: bool = False,
     metrics_for_all: bool = False,
     patience: Patience | None = None,
+    recording: Path | None = None,
 ) -> Starlette:
     """The application that shows `prompt` to who comes, and other worlds to who asks.
 
     Worlds run in a worker process, which is brought back when it dies or does not answer for as long as `patience`
-    says. `reader` turns a blueprint into something that makes frames in this process; tests give their own. With
-    `local_only` it answers
+    says. With `recording`, its frames are what everyone sees, and `prompt` is its title. `reader` turns a blueprint
+    into something that makes frames in this process; tests give their own. With `local_only` it answers
     only to the names of this machine. `bars` paints each frame's id into its first rows, to measure latency.
     /metrics answers to this machine only, unless `metrics_for_all`.
     """
@@ -443,7 +486,17 @@ def create_app(
     def in_thread(blueprint: Blueprint, opened: Opened, hear: Hear) -> ThreadEngine:
         return ThreadEngine(blueprint, opened, hear, bars=bars)
 
-    house = House(first, reader or read_world, in_thread if reader else supervisor.make, limits or Limits(), local_only)
+    def on_tape(blueprint: Blueprint, opened: Opened, hear: Hear) -> ReplayEngine:
+        assert recording is not None
+        return ReplayEngine(recording, hear)
+
+    def read_tape(blueprint: Blueprint) -> Opened:
+        if blueprint != first:
+            raise MisunderstoodError("This server shows a recording; there is no other world here", ())
+        return Opened(_no_session, notes=("A recording: it goes as it went, whoever looks around",))
+
+    make: Maker = on_tape if recording else in_thread if reader else supervisor.make
+    house = House(first, read_tape if recording else reader or read_world, make, limits or Limits(), local_only)
     house.metrics_for_all = metrics_for_all
 
     @asynccontextmanager
@@ -473,11 +526,15 @@ def create_app(
     return app
 
 
+def _no_session() -> Running:
+    raise RuntimeError("a recording is not simulated")
+
+
 def read_world(blueprint: Blueprint) -> Opened:
     """A blueprint as a real session, opened later in the world's own thread. MisunderstoodError when none is."""
     from elsewhere.live.film import read_prompt, unknown_words
     from elsewhere.live.session import Session
-    from elsewhere.scene.shots import subject
+    from elsewhere.scene.shots import camera_at, subject
 
     options = blueprint.options
     try:
@@ -485,7 +542,14 @@ def read_world(blueprint: Blueprint) -> Opened:
     except ValueError as error:
         raise MisunderstoodError(str(error), unknown_words(blueprint.prompt)) from None
     notes = tuple(str(note) for note in parsed.notes)
-    return Opened(lambda: Session(parsed.scene, options), subject(parsed.scene)[1], tuple(parsed.unknown), notes)
+    camera = camera_at(parsed.scene, 0.0, options.width, options.height)
+    return Opened(
+        lambda: Session(parsed.scene, options),
+        subject(parsed.scene)[1],
+        camera.focal / options.width,
+        tuple(parsed.unknown),
+        notes,
+    )
 
 
 async def _sweep(house: House) -> None:

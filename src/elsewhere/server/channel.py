@@ -86,6 +86,9 @@ def write_report(report: Report) -> tuple[dict[str, Any], tuple[bytes, ...]]:
                 "ready": report.ready,
                 "late": report.late,
                 "quality": asdict(report.quality),
+                "fallen": report.fallen,
+                "busy": report.busy,
+                "view": report.view,
                 "parcels": parcels,
             }
             return {"type": "batch", **head}, tuple(parcel.packet for _, parcel in report.parcels)
@@ -113,6 +116,9 @@ def read_report(head: Mapping[str, Any], body: bytes) -> Report:
                 ready=head["ready"],
                 late=head["late"],
                 quality=Rung(**head["quality"]),
+                fallen=head["fallen"],
+                busy=head["busy"],
+                view=head["view"],
                 parcels=tuple(parcels),
             )
         case "happened":

@@ -22,7 +22,9 @@ def place_head(watcher: Watcher, pose: Pose) -> None:
     length = math.hypot(*pose.turn)
     x, y, z, w = (part / length for part in pose.turn) if length > 1e-3 else (0.0, 0.0, 0.0, 1.0)
     px, py, pz = (scale * part for part in pose.position)
-    watcher.head = Head(watcher.number, (px, py, pz), (x, y, z, w))
+    whole = pose.hands[: len(pose.hands) // 3 * 3]
+    hands = tuple(max(-HEAD_REACH, min(HEAD_REACH, part)) for part in whole)
+    watcher.head = Head(watcher.number, (px, py, pz), (x, y, z, w), hands)
     watcher.head_moved = True
 
 
@@ -34,7 +36,7 @@ def see_each_other(one: Watcher, other: Watcher) -> bool:
 def list_people(watcher: Watcher, watchers: Iterable[Watcher], host: Watcher | None) -> People:
     """Those of one world as `watcher` may see them."""
     shown = [other for other in watchers if see_each_other(watcher, other)]
-    return People(tuple(Person(o.number, o.name, o.watch_only, o is host) for o in shown))
+    return People(tuple(Person(o.number, o.name, o.watch_only, o is host, o.voice) for o in shown))
 
 
 def show_heads(watchers: list[Watcher], clock: float) -> None:

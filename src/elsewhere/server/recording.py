@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from elsewhere.live.film import film_frames
+from elsewhere.live.options import Options
+from elsewhere.scene.description import Scene
+from elsewhere.server.codecs import RUNGS
 from elsewhere.server.schema import HEADER_BYTES
+from elsewhere.server.studio import Studio
 from elsewhere.server.watcher import Parcel, Stream, Watcher
 from elsewhere.server.wire import unpack_frame
 
 MAGIC = b"ELSWREC2"
+KEY_SECONDS = 2.0
+"""Who comes to a recording waits so long at most."""
 PACKET_BYTES_MOST = 16 * 1024 * 1024
 _ENTRY = struct.Struct("<dI")
 
@@ -84,3 +91,31 @@ def read_recording(path: str | os.PathLike[str]) -> Iterator[tuple[float, bytes]
             if len(packet) < size:
                 return
             yield at, packet
+
+
+def record_world(
+    scene: Scene,
+    options: Options,
+    path: str | os.PathLike[str],
+    count: int,
+    *,
+    codec: str = "h264",
+    progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Writes `count` frames of a world as a stream of the best rate, with a key frame every `KEY_SECONDS`.
+
+    Nothing is left behind when it does not come to its end.
+    """
+    stream = Stream(codec, len(RUNGS) - 1)
+    studio = Studio(options.fps)
+    opened = Recorder(path)  # an existing file is refused here, before there is anything to tidy up
+    try:
+        with opened as recorder:
+            for number, frame in enumerate(film_frames(scene, options, count)):
+                key = number % round(KEY_SECONDS * options.fps) == 0
+                ((_, parcel),) = studio.encode(frame, {stream: key})
+                recorder.add(parcel.packet, number / options.fps)
+                progress()
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise

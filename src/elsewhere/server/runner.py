@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from elsewhere.live.controls import ControlTrack
@@ -32,10 +33,18 @@ class Running(Protocol):
 class Adjustable(Protocol):
     """A session whose quality can change while it runs."""
 
-    @property
-    def adjustable(self) -> bool: ...
+    def can_show(self, steps: int, width: int, height: int) -> bool: ...
 
     def adjust(self, steps: int, width: int, height: int) -> None: ...
+
+
+@runtime_checkable
+class Manifold(Protocol):
+    """A session that can look at the state of its last frame with other cameras too."""
+
+    def look_again(self, view: int, controls: Controls) -> Frame: ...
+
+    def keep_views(self, views: frozenset[int]) -> None: ...
 
 
 @runtime_checkable
@@ -49,15 +58,21 @@ class Eventful(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """One frame, packed for each stream that someone watches. `ready` is when it was painted, in milliseconds of the
-    clock; `late` counts the frames left out for want of time since the runner began."""
+    """One frame of camera `view`, packed for each stream that someone watches.
+
+    `ready` is when it was painted, in milliseconds of the clock; `late` counts the frames left out for want of time
+    since the runner began; `fallen` the steps of quality below what was asked for; `busy` is the share of its period
+    that the last frame took, with all cameras and encoders."""
 
     frame_id: int
     tick: int
     ready: float
     late: int
     quality: Rung
+    fallen: int
+    busy: float
     parcels: tuple[tuple[Stream, Parcel], ...]
+    view: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +112,6 @@ class Start:
 
     number: int = 0
     events: tuple[Event, ...] = ()
-    controls: Controls = field(default_factory=Controls)
 
 
 class Runner:
@@ -114,12 +128,12 @@ class Runner:
     ) -> None:
         self._open, self._options, self._report, self._bars = open_session, options, report, bars
         self._start = start or Start()
-        self._controls = ControlTrack()
-        self._controls.put(self._start.controls)
+        self._controls: defaultdict[int, ControlTrack] = defaultdict(ControlTrack)
         self._demand: Mapping[Stream, bool] = {}
         self._events: list[Event] = []
         self._latest: Frame | None = None
         self._late = 0
+        self._busy = 0.0
         self._watched, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
         self._thread.start()
@@ -135,9 +149,10 @@ class Runner:
         elif not self._stopped.is_set():
             self._watched.clear()
 
-    def look(self, controls: Controls, tick: int = 0) -> None:
-        """`controls` hold from `tick` on; what names a tick that has passed holds from the next frame on."""
-        self._controls.put(controls, tick)
+    def look(self, controls: Controls, tick: int = 0, view: int = 0) -> None:
+        """`controls` of camera `view` hold from `tick` on; what names a tick that has passed holds from the next frame
+        on."""
+        self._controls[view].put(controls, tick)
 
     def apply(self, event: Event) -> None:
         """Lets `event` happen before the next frame; reports it with the tick at which it did."""
@@ -171,11 +186,15 @@ class Runner:
         options = self._options
         pace = Pace(options.fps)
         studio = Studio(options.fps, bars=self._bars)
-        adjust = session.adjust if isinstance(session, Adjustable) and session.adjustable else None
-        ladder = Ladder(quality_rungs(options, adjustable=adjust is not None), 1.0 / options.fps)
+        adjusting = session if isinstance(session, Adjustable) else None
+
+        def can_show(rung: Rung) -> bool:
+            return adjusting is None or adjusting.can_show(rung.steps, rung.width, rung.height)
+
+        ladder = Ladder(quality_rungs(options, adjustable=adjusting is not None), 1.0 / options.fps, can_show)
         if self._start.number and isinstance(session, Eventful):
             session.resume(self._start.number, self._start.events, lambda share: self._tell(Replaying(share)))
-        shown, skip = self._make_frame(session, studio, self._start.number, ladder.rung), 0
+        shown, skip = self._make_frame(session, studio, self._start.number, ladder), 0
         pace.begin(shown, time.monotonic())
         while not self._stopped.is_set():
             if not self._watched.is_set():
@@ -189,10 +208,10 @@ class Runner:
             late = pace.skip(start)
             self._late += late
             skip = late + ladder.rung.every - 1
-            shown = self._make_frame(session, studio, following, ladder.rung, skip)
+            shown = self._make_frame(session, studio, following, ladder, skip)
             pace.show(shown, skip)
-            if ladder.observe(time.monotonic() - start, time.monotonic()) and adjust is not None:
-                adjust(ladder.rung.steps, ladder.rung.width, ladder.rung.height)
+            if ladder.observe(time.monotonic() - start, time.monotonic()) and adjusting is not None:
+                adjusting.adjust(ladder.rung.steps, ladder.rung.width, ladder.rung.height)
 
     def _let_happen(self, session: Running) -> None:
         while self._events:
@@ -204,21 +223,33 @@ class Runner:
             except ValueError as error:
                 self._tell(Refused(str(error)))
 
-    def _make_frame(self, session: Running, studio: Studio, number: int, quality: Rung, skip: int = 0) -> int:
+    def _make_frame(self, session: Running, studio: Studio, number: int, ladder: Ladder, skip: int = 0) -> int:
         """Makes and reports frame `number`; its number. `skip` frames are left out after it."""
-        controls = self._controls.at(self._options.tick_of(number))
-        frame = session.frame(controls, skip=skip)
-        ready = 1e3 * time.monotonic()
+        start, tick, demand = time.monotonic(), self._options.tick_of(number), self._demand
+        frame = session.frame(self._controls[0].at(tick), skip=skip)
         self._latest = frame
-        parcels = tuple(studio.encode(frame, self._demand))
+        self._pack(frame, 0, studio, demand, ladder)
+        if isinstance(session, Manifold):
+            views = frozenset(stream.view for stream in demand) - {0}
+            session.keep_views(views)
+            for view in sorted(views):
+                self._pack(session.look_again(view, self._controls[view].at(tick)), view, studio, demand, ladder)
+        self._busy = (time.monotonic() - start) * self._options.fps / ladder.rung.every
+        return frame.frame_id
+
+    def _pack(self, frame: Frame, view: int, studio: Studio, demand: Mapping[Stream, bool], ladder: Ladder) -> None:
+        ready = 1e3 * time.monotonic()
+        parcels = tuple(studio.encode(frame, demand, view))
         self._tell(
             Batch(
                 frame_id=frame.frame_id,
                 tick=frame.tick,
                 ready=ready,
                 late=self._late,
-                quality=quality,
+                quality=ladder.rung,
+                fallen=ladder.fallen,
+                busy=self._busy,
                 parcels=parcels,
+                view=view,
             )
         )
-        return frame.frame_id

@@ -24,8 +24,10 @@ TIMINGS = ("simulate", "guide", "hold", "network", "decode", "encode", "wait", "
 
 PROMPT_BYTES_MOST = 2_000
 NAME_BYTES_MOST = 64
+SIGNAL_BYTES_MOST = 16_384
 TURN_MOST = 64.0
 OFFSET_MOST = 1_000.0
+ACROSS_MOST = 2.2
 WHOLE_MOST = 2**64 - 1
 STAGE_MOST = 60_000.0
 
@@ -210,12 +212,14 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Where the client looks; see `elsewhere.live.Controls`. `tick` is when it shall happen, 0 at once."""
+    """Where the client looks, and how wide (radians; 0 as the shot); see `elsewhere.live.Controls`. `tick` is when it
+    shall happen, 0 at once."""
 
     kind: ClassVar[str] = "look"
     yaw: float = _by(Number(-TURN_MOST, TURN_MOST), 0.0)
     pitch: float = _by(Number(-TURN_MOST, TURN_MOST), 0.0)
     offset: tuple[float, float, float] = _by(Row(_METRES, 3, 3, "three numbers"), (0.0, 0.0, 0.0))
+    across: float = _by(Number(0.0, ACROSS_MOST), 0.0)
     tick: int = _by(Whole(0, WHOLE_MOST, "a tick"), 0)
 
 
@@ -249,11 +253,13 @@ class AskClock:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where the client's head is in the world: metres and a quaternion xyzw. Told to others, never stored."""
+    """Where the client's head is in the world: metres and a quaternion xyzw; and its hands, three numbers each. Told
+    to others, never stored."""
 
     kind: ClassVar[str] = "pose"
     position: tuple[float, float, float] = _by(Row(_METRES, 3, 3, "three numbers"))
     turn: tuple[float, float, float, float] = _by(Row(Number(-1.001, 1.001), 4, 4, "four numbers"))
+    hands: tuple[float, ...] = _by(Row(_METRES, 0, 6, "at most six numbers"), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +280,32 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Camera:
+    """Asks for a camera of its own in this world, or gives it back. The answer is news of kind camera."""
+
+    kind: ClassVar[str] = "camera"
+    own: bool = _by(Flag())
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Whether this client wants to talk and hear. Browsers talk to each other; the server only lets them find each
+    other."""
+
+    kind: ClassVar[str] = "voice"
+    on: bool = _by(Flag())
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Words of WebRTC for `person`, who is in the same world with voice on; passed on unread."""
+
+    kind: ClassVar[str] = "signal"
+    person: int = _by(Whole(0, WHOLE_MOST, "the number of a person"))
+    data: str = _by(Text(SIGNAL_BYTES_MOST))
+
+
+@dataclass(frozen=True, slots=True)
 class Happen:
     """Lets something happen in the world: rain {amount}, wind {speed, heading}, splash {x, z} or push {body, x, y, z}.
     Everyone is told; who only watches may not."""
@@ -283,8 +315,21 @@ class Happen:
     arguments: dict[str, float | str] = _by(Table(8, Number(-100.0, 100.0)))  # noqa: RUF009
 
 
-Message = Join | Look | Acknowledge | Key | AskClock | Pose | Block | Remove | Happen
-MESSAGES: tuple[type[Any], ...] = (Join, Look, Acknowledge, Key, AskClock, Pose, Block, Remove, Happen)
+Message = Join | Look | Acknowledge | Key | AskClock | Pose | Block | Remove | Camera | Voice | Signal | Happen
+MESSAGES: tuple[type[Any], ...] = (
+    Join,
+    Look,
+    Acknowledge,
+    Key,
+    AskClock,
+    Pose,
+    Block,
+    Remove,
+    Camera,
+    Voice,
+    Signal,
+    Happen,
+)
 _BY_KIND = {message.kind: message for message in MESSAGES}
 KINDS = ", ".join(_BY_KIND)
 
@@ -314,7 +359,8 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """A world was entered. `you` is this client's number among the people."""
+    """A world was entered. `you` is this client's number among the people; `lens` is the shot's focal length in widths
+    of the picture, 0 where it is not known."""
 
     kind: ClassVar[str] = "world"
     prompt: str
@@ -329,6 +375,7 @@ class Welcome:
     codec: str
     you: int
     host: bool
+    lens: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +409,8 @@ class TellClock:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the world is shown with, and what was lost: frames that came late, and frames this client skipped."""
+    """What the world is shown with, and what was lost: frames that came late, and frames this client skipped. `fallen`
+    counts the steps down from what was asked for."""
 
     kind: ClassVar[str] = "quality"
     steps: int
@@ -372,6 +420,7 @@ class Quality:
     kilobits: int
     late: int
     skipped: int
+    fallen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +431,7 @@ class Person:
     name: str
     watch_only: bool
     host: bool
+    voice: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,11 +444,12 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a person's head is: metres and a quaternion xyzw."""
+    """Where a person's head is: metres and a quaternion xyzw; and the hands, three numbers each."""
 
     id: int
     position: tuple[float, float, float]
     turn: tuple[float, float, float, float]
+    hands: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,12 +463,31 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What happened to this world, for a subtitle; `what` is one of restarting, replaying, event."""
+    """What happened to this world, for a subtitle; `what` is one of restarting, replaying, event, quality, camera."""
 
     kind: ClassVar[str] = "news"
     what: str
     message: str
 
 
-Words = Welcome | Steering | Failure | TellClock | Quality | People | Heads | News
-WORDS: tuple[type[Any], ...] = (Welcome, Steering, Failure, TellClock, Quality, People, Heads, News)
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """Words of WebRTC from `person`."""
+
+    kind: ClassVar[str] = "signalled"
+    person: int
+    data: str
+
+
+Words = Welcome | Steering | Failure | TellClock | Quality | People | Heads | News | Signalled
+WORDS: tuple[type[Any], ...] = (
+    Welcome,
+    Steering,
+    Failure,
+    TellClock,
+    Quality,
+    People,
+    Heads,
+    News,
+    Signalled,
+)

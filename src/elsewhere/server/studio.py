@@ -37,11 +37,11 @@ class Studio:
         """What is being encoded."""
         return frozenset(self._running)
 
-    def encode(self, frame: Frame, demand: Mapping[Stream, bool]) -> list[tuple[Stream, Parcel]]:
-        """`frame` packed for each stream in `demand`; True asks for a key frame."""
+    def encode(self, frame: Frame, demand: Mapping[Stream, bool], view: int = 0) -> list[tuple[Stream, Parcel]]:
+        """A frame of camera `view` packed for each of its streams in `demand`; True asks for a key frame."""
         for stream in self._running.keys() - demand.keys():
             del self._running[stream]
-        return [(stream, self._encode(stream, frame, key)) for stream, key in demand.items()]
+        return [(stream, self._encode(stream, frame, key)) for stream, key in demand.items() if stream.view == view]
 
     def _encode(self, stream: Stream, frame: Frame, key: bool) -> Parcel:
         height, width = frame.depth.shape

@@ -55,7 +55,7 @@ class RemoteEngine:
         self._next = 0
         self._events: list[Event] = []
         self._waiting: list[Event] = []
-        self._controls = Controls()
+        self._controls: dict[int, Controls] = {}
         self._streams: dict[Stream, bool] = {}
         self._watched = False
         self._previews: list[asyncio.Future[bytes | None]] = []
@@ -68,8 +68,9 @@ class RemoteEngine:
             options=asdict(self._blueprint.options),
             frame=self._next,
             events=[asdict(event) for event in self._events],
-            controls=asdict(self._controls),
         )
+        for view, controls in self._controls.items():
+            self._say("look", controls=asdict(controls), tick=0, view=view)
         self._say("demand", streams=write_demand(self._streams))
         self._say("watch", watched=self._watched)
         for event in self._waiting:
@@ -99,6 +100,8 @@ class RemoteEngine:
     def demand(self, streams: Mapping[Stream, bool]) -> None:
         """What to encode from the next frame on."""
         self._streams = dict(streams)
+        views = {0, *(stream.view for stream in streams)}
+        self._controls = {view: controls for view, controls in self._controls.items() if view in views}
         self._say("demand", streams=write_demand(streams))
 
     def watch(self, watched: bool) -> None:
@@ -106,10 +109,10 @@ class RemoteEngine:
         self._watched = watched
         self._say("watch", watched=watched)
 
-    def look(self, controls: Controls, tick: int = 0) -> None:
-        """`controls` hold from `tick` on."""
-        self._controls = controls
-        self._say("look", controls=asdict(controls), tick=tick)
+    def look(self, controls: Controls, tick: int = 0, view: int = 0) -> None:
+        """`controls` of camera `view` hold from `tick` on."""
+        self._controls[view] = controls
+        self._say("look", controls=asdict(controls), tick=tick, view=view)
 
     def apply(self, event: Event) -> None:
         """Lets `event` happen."""

@@ -62,7 +62,7 @@ class Watcher:
         self.blocked: set[int] = set()
         self.head: Head | None = None
         self.head_moved = False
-        self.removed = False
+        self.removed = self.voice = False
         self.view = 0
         self.skipped = 0
         self.estimator = Estimator(JPEG.rung)
@@ -108,6 +108,11 @@ class Watcher:
         self.estimator = Estimator(JPEG.rung) if codec == "jpeg" else Estimator()
         self.stream = self.target = Stream(codec, self.estimator.rung, self.view)
         self.lose()
+
+    def look_with(self, view: int, now: float) -> None:
+        """Frames come from camera `view` from now on."""
+        self.view = view
+        self.choose(self.target.codec, now)
 
     def lose(self) -> None:
         """The client can use nothing but a key frame."""

@@ -39,6 +39,7 @@ _STAMP_AT = header_offset("timings") + 4 * TIMINGS.index("wait")
 _TIMINGS = struct.Struct(f"<{len(TIMINGS)}f")
 _TIMINGS_AT = header_offset("timings")
 _SENT = struct.Struct("<d")
+_FRAME_ID = struct.Struct("<Q")
 _SENT_AT = header_offset("sent")
 _CODEC_NAMES = {number: name for name, number in CODECS.items()}
 
@@ -111,6 +112,15 @@ def stamp_packet(packet: bytes, wait: float, round_trip: float, sent: float = 0.
     stamped = bytearray(packet)
     _STAMP.pack_into(stamped, _STAMP_AT, wait, round_trip)
     _SENT.pack_into(stamped, _SENT_AT, sent)
+    return bytes(stamped)
+
+
+def restamp_packet(packet: bytes, frame_id: int, begun: float) -> bytes:
+    """`packet` as another frame, begun at `begun` milliseconds of this server's clock: a recording shown again."""
+    stamped = bytearray(packet)
+    _FRAME_ID.pack_into(stamped, header_offset("frame_id"), frame_id)
+    _SENT.pack_into(stamped, header_offset("begun"), begun)
+    _TIMINGS.pack_into(stamped, _TIMINGS_AT, *(0.0 for _ in TIMINGS))
     return bytes(stamped)
 
 

@@ -43,7 +43,7 @@ class Worker:
             case "watch":
                 runner.watch(head["watched"])
             case "look":
-                runner.look(read_controls(head["controls"]), head["tick"])
+                runner.look(read_controls(head["controls"]), head["tick"], head["view"])
             case "apply":
                 runner.apply(Event(**head["event"]))
             case "preview":
@@ -58,7 +58,6 @@ class Worker:
         start = Start(
             number=head["frame"],
             events=tuple(Event(**event) for event in head["events"]),
-            controls=read_controls(head["controls"]),
         )
 
         def tell(report: Report) -> None:

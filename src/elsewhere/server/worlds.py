@@ -25,6 +25,12 @@ from elsewhere.server.watcher import Stream, Watcher
 
 log = logging.getLogger("elsewhere.server")
 
+CAMERA_LOAD_MOST = 0.75
+"""Share of the time that all cameras of a world may take when another one is lent."""
+CAMERA_SECONDS = 0.3
+"""After so long without time for all cameras one is taken back: sooner than the ladder lets quality fall."""
+LOAD_SHARE = 0.1
+"""Of a new measurement, in what is known of the load."""
 STEERING_SECONDS = 3.0
 """A client that is not heard of for this long no longer steers."""
 
@@ -44,11 +50,13 @@ class Blueprint:
 class Opened:
     """A world that was read from its prompt and can be run. `unknown` words come each with the nearest known.
 
-    `pace` is a walker's speed in metres a second, in proportion to what is there to see.
+    `pace` is a walker's speed in metres a second, in proportion to what is there to see; `lens` is the shot's focal
+    length in widths of the picture, 0 where it is not known.
     """
 
     open: Callable[[], Running]
     pace: float = 1.0
+    lens: float = 0.0
     unknown: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -60,7 +68,7 @@ class Engine(Protocol):
 
     def watch(self, watched: bool) -> None: ...
 
-    def look(self, controls: Controls, tick: int = 0) -> None: ...
+    def look(self, controls: Controls, tick: int = 0, view: int = 0) -> None: ...
 
     def apply(self, event: Event) -> None: ...
 
@@ -111,6 +119,11 @@ class LiveWorld:
         self.failure: str | None = None
         self.late = self.frames = 0
         self.quality: Rung | None = None
+        self.busy = 0.0
+        self.fallen = 0
+        self._views = 0
+        self._lent: dict[int, Watcher] = {}
+        self._over_since: float | None = None
         self._people_changed = self._stopped = False
         self._demand: dict[Stream, bool] = {}
         self._made = made
@@ -130,6 +143,7 @@ class LiveWorld:
     def leave(self, watcher: Watcher) -> None:
         if watcher in self.watchers:
             self.watchers.remove(watcher)
+            self.take_camera(watcher, time.monotonic())
             self.introduce()
             self.plan()
         if not self.watchers:
@@ -137,17 +151,50 @@ class LiveWorld:
             self._engine.watch(False)
 
     def steers(self, watcher: Watcher, now: float) -> bool:
-        """Whether `watcher` is the one who looks around: the first of those still heard of who came to do so."""
+        """Whether `watcher` looks around: with a camera of its own, or as the first of those still heard of who came to
+        do so."""
+        if watcher.view:
+            return True
         for other in self.watchers:
-            if other.watch_only:
+            if other.watch_only or other.view:
                 continue
             if other is watcher or now - other.heard_at < STEERING_SECONDS:
                 return other is watcher
         return False
 
-    def look(self, controls: Controls, tick: int = 0) -> None:
-        """`controls` hold from `tick` on; what names a tick that has passed holds from the next frame on."""
-        self._engine.look(controls, tick)
+    def look(self, controls: Controls, tick: int = 0, view: int = 0) -> None:
+        """`controls` of camera `view` hold from `tick` on; those for a tick that has passed from the next frame on."""
+        self._engine.look(controls, tick, view)
+
+    def lend_camera(self, watcher: Watcher, now: float) -> str:
+        """Gives `watcher` a camera of its own while the machine can keep up; the reason where it cannot, else ""."""
+        if watcher.view:
+            return ""
+        if watcher.watch_only:
+            return "Who only watches sees what the others do"
+        share = self.busy * (self.cameras + 1) / self.cameras
+        if self.tick == 0 or share > CAMERA_LOAD_MOST or self.fallen:
+            return (
+                f"This machine is busy for {100 * self.busy:.0f} % of the time; another camera would need "
+                f"{100 * share:.0f} %, and {100 * CAMERA_LOAD_MOST:.0f} % is the most"
+            )
+        self.busy = share  # until it is measured: two who ask at once are not both let in on the same room
+        self._views += 1
+        watcher.look_with(self._views, now)
+        self._lent[self._views] = watcher
+        self.plan()
+        return ""
+
+    def take_camera(self, watcher: Watcher, now: float) -> None:
+        """`watcher` looks with everyone's camera again."""
+        if self._lent.pop(watcher.view, None) is not None:
+            watcher.look_with(0, now)
+            self.plan()
+
+    @property
+    def cameras(self) -> int:
+        """How many there are."""
+        return 1 + len(self._lent)
 
     def apply(self, event: Event) -> None:
         """Lets `event` happen; everyone here is told of it."""
@@ -202,6 +249,10 @@ class LiveWorld:
                 self._fail(report.reason)
 
     def _publish(self, batch: Batch) -> None:
+        if batch.view:
+            self._hand_out(batch, time.monotonic())
+            return
+        self._notice_quality(batch)
         self.tick, self.late, self.quality = batch.tick, batch.late, batch.quality
         self.frames += 1
         if self._made is not None:
@@ -212,17 +263,52 @@ class LiveWorld:
             self._people_changed = False
             for watcher in self.watchers:
                 watcher.show_people(list_people(watcher, self.watchers, self.host))
+        self._hand_out(batch, now)
+        self._mind_the_load(batch.busy, now)
+        self.plan()
+
+    def _hand_out(self, batch: Batch, now: float) -> None:
         for watcher in self.watchers:
             for stream, parcel in batch.parcels:
                 watcher.offer(stream, parcel, now)
-            watcher.adapt(now)
-        self.plan()
+            if watcher.view == batch.view:
+                watcher.adapt(now)
+
+    def _notice_quality(self, batch: Batch) -> None:
+        if self.quality is not None and batch.fallen != self.fallen:
+            fell = batch.fallen > self.fallen
+            why = "The machine has too little time" if fell else "There is time again"
+            self.tell_all(News("quality", f"{why}: {describe_quality(batch.quality)}"))
+        self.fallen = batch.fallen
+
+    def _mind_the_load(self, busy: float, now: float) -> None:
+        """Takes back the camera that was lent last when there is no time for it, before everyone's quality falls."""
+        self.busy += LOAD_SHARE * (busy - self.busy)
+        if busy <= 1.0 or not self._lent:
+            self._over_since = None
+        elif self._over_since is None:
+            self._over_since = now
+        elif now - self._over_since > CAMERA_SECONDS:
+            watcher = self._lent[max(self._lent)]
+            self.take_camera(watcher, now)
+            watcher.say(
+                News("camera", "This machine has no time for your own camera any more: you look with the others")
+            )
+            self._over_since = None
 
     def _fail(self, reason: str) -> None:
         log.error("world failed", extra={"code": reason.partition(":")[0]})
         self.failure = reason
         for watcher in self.watchers:
             watcher.say(Failure("world", f"This world stopped. {reason}"))
+
+
+def describe_quality(quality: Rung) -> str:
+    """A subtitle for what is shown."""
+    rate = "" if quality.every == 1 else f", one frame in {quality.every}"
+    return f"{quality.width}×{quality.height} pixels, {quality.steps} evaluations{rate}".replace(
+        "1 evaluations", "1 evaluation"
+    )
 
 
 def describe(event: Event) -> str:

@@ -66,6 +66,7 @@ def test_a_measure_prints_a_table_and_json_from_what_was_kept(tmp_path: Path, mo
     assert code == 0
     report = json.loads(output[output.index("{") :])
     assert report["settings"]["loop"]["scenes"] == 2
+    assert report["goals"] == {"reached": 0, "of": 0}
     line = report["lines"]["loop"][0]
     assert line["value"] > line["floor"]
     assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

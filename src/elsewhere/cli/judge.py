@@ -351,7 +351,8 @@ def _save_sheet(strips: list[Any], path: Path) -> None:
 def _print(results: list[dict[str, Any]], steps: int, json_: bool, more: dict[str, Any] | None = None) -> None:
     if json_:
         lines = {result["measure"]: [line.as_json() for line in result["lines"]] for result in results}
-        report = {"steps": steps, "settings": {r["measure"]: r["setting"] for r in results}, "lines": lines}
+        settings = {r["measure"]: r["setting"] for r in results}
+        report = {"steps": steps, "settings": settings, "goals": _goals(results), "lines": lines}
         print_json(report | ({"details": more} if more else {}))
         return
     from rich.console import Console
@@ -366,4 +367,14 @@ def _print(results: list[dict[str, Any]], steps: int, json_: bool, more: dict[st
             reached = {None: "", True: "yes", False: "no"}[line.reached]
             table.add_row(line.what, line.studio, *cells, line.goal, reached)
         table.add_section()
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    goals = _goals(results)
+    if goals["of"]:
+        console.print(f"{goals['reached']} of {goals['of']} goals reached")
+
+
+def _goals(results: list[dict[str, Any]]) -> dict[str, int]:
+    """How many lines have a goal, and how many of them reach it."""
+    with_goal = [line for result in results for line in result["lines"] if line.reached is not None]
+    return {"reached": sum(bool(line.reached) for line in with_goal), "of": len(with_goal)}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.judge.gaussian import distance, extrapolated
+from elsewhere.judge.library import CALCULATED, source_digest
 from elsewhere.judge.measure import Bench, Line, draw
 from elsewhere.judge.play import STRAIGHT, Picture, Takes, plain, shown
 from elsewhere.judge.random_networks import clip_features, picture_features
@@ -81,7 +82,8 @@ class Frechet:
                 for other, most in others:
                     base = far[other] if dream else far["plain"]
                     what = f"Fréchet, {kind}s, over " + (f"that of a still ({other})" if dream else "the plain guide's")
-                    ratio, ends = far[studio] / max(base, 1e-12), {"floor": 1.0, "ceiling": best / max(base, 1e-12)}
+                    ratio = far[studio] / max(base, 1e-12)
+                    ends: dict[str, Any] = {"floor": 1.0, "ceiling": best / max(base, 1e-12)}
                     lines.append(Line(what=what, studio=studio, value=ratio, most=most, **ends))
                 endless = extrapolated(clouds[studio], target)
                 lines.append(Line(what=f"Fréchet, {kind}s, endless samples", studio=studio, value=endless))
@@ -118,7 +120,7 @@ def nearest_scene(scene: Scene, count: int = TRAINING_SCENES) -> Scene:
 def nearest_picture(bench: Bench, scene: Scene) -> Picture:
     """The first picture of the nearest training scene's reference film."""
     near = nearest_scene(scene)
-    key = ("nearest", repr(near), bench.size, bench.samples, bench.seed)
+    key = ("nearest", source_digest(CALCULATED), repr(near), bench.size, bench.samples, bench.seed)
 
     def make() -> NDArray[np.uint8]:
         play = bench.play(near)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from elsewhere.judge import Library
-from elsewhere.judge.control import depth_error, overlap, pose_error, things_in
+from elsewhere.judge import Bench, Library, Studio
+from elsewhere.judge.control import depth_error, pose_error, share_shown
 from elsewhere.judge.flicker import carried, change
-from elsewhere.judge.heading import read_heading, ship_of
+from elsewhere.judge.heading import Heading, read_heading, ship_of
 from elsewhere.judge.loop import FARTHEST, START, looks
 from elsewhere.judge.otherwise import drawing, seen_pixels, stage_without, turned
 from elsewhere.judge.permanence import mistaken, tried, two_of_a_kind
@@ -44,6 +44,23 @@ def test_the_heading_of_a_reference_picture_is_the_calculated_one(play: Play, mo
     assert abs(error) < 3.0
 
 
+def test_checks_that_the_reference_misreads_do_not_count() -> None:
+    row = {
+        "prompt": "",
+        "grounded": [1.0, -90.0, -2.0],
+        "reference": [0.5, 170.0, -1.5],
+        "flipped": [180.0, 9.0, 178.0],
+    }
+    bench = Bench(studios=(Studio("grounded", "", lambda *_: None),), library=Library(), scenes=2)  # type: ignore[arg-type]
+    lines = {line.what: line for line in Heading().lines(bench, [row])}
+    assert lines["heading error over 10 s"].value == 1.5
+    assert lines["heading error over 10 s"].reached
+    assert lines["heading error over 10 s"].floor == 179.0
+    assert lines["heading error, the largest"].value == 2.0
+    assert lines["headings that reference pictures show"].value == 2.0
+    assert lines["headings looked for"].value == 3.0
+
+
 @pytest.mark.parametrize("degrees", [180.0, -40.0])
 def test_a_ship_that_was_turned_is_read_as_turned(play: Play, moment: Moment, degrees: float) -> None:
     other = turned(play.scene, moment.state, 0, np.radians(degrees))
@@ -72,11 +89,13 @@ def test_the_mask_of_things_and_the_pose_of_the_camera(play: Play, moment: Momen
     stage, state = stage_without(play, moment.state, frozenset(range(len(play.scene.bodies))))
     empty = drawing(stage, state, moment.camera)
     true = (moment.guide.instance >= 0) & (moment.guide.instance < len(play.scene.bodies))
-    right = overlap(things_in(reference(play, moment), full, empty), true)
-    moved = overlap(things_in(np.roll(reference(play, moment), 30, axis=1), full, empty), true)
+    right = share_shown(reference(play, moment), full, empty, true)
+    gone = share_shown(shown(play.halves(state, moment.camera, stage)[0]), full, empty, true)
     assert right is not None
-    assert moved is not None
-    assert right > moved + 0.2
+    assert gone is not None
+    assert right > 0.9
+    assert gone < 0.1
+    assert share_shown(full, full, full, true) is None
     standing = replace(moment, camera=play.camera(moment.frame))
     aside = play.camera(moment.frame, Look(yaw=float(np.radians(5.0))))
     here = shown(play.halves(moment.state, standing.camera)[0])
@@ -90,13 +109,6 @@ def test_depth_up_to_scale() -> None:
     assert depth_error(3.0 * true, true) == pytest.approx(0.0, abs=1e-6)
     assert depth_error(true**2, true) == pytest.approx(float(np.log(true).std()))
     assert depth_error(np.full((8, 8), np.inf), true) is None
-
-
-def test_masks_that_are_empty_have_no_overlap() -> None:
-    none, some = np.zeros((4, 4), bool), np.eye(4, dtype=bool)
-    assert overlap(none, none) is None
-    assert overlap(some, some) == 1.0
-    assert overlap(none, some) == 0.0
 
 
 def test_what_moves_as_calculated_does_not_flicker() -> None:

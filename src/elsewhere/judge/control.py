@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from elsewhere.judge.actions import LAST, head_motion
 from elsewhere.judge.measure import Bench, Line, draw, mean
-from elsewhere.judge.otherwise import best_turn, drawing, matched, stage_without
+from elsewhere.judge.otherwise import LEAST_PIXELS, best_turn, drawing, matched, stage_without, tells
 from elsewhere.judge.play import Look, Moment, Picture, Play, Takes, plain, shown
 from elsewhere.scene import Scene
 
 CHECKS = (8, 16)
 TURNS = np.radians(np.arange(-12.0, 12.1, 3.0))
 FINEST = np.radians(0.2)
-MARKED = 0.10
-"""By how much a pixel must differ from the drawing without things to count as a thing."""
 
 
 def depth_error(made: NDArray[np.floating], true: NDArray[np.floating]) -> float | None:
@@ -30,16 +28,15 @@ def depth_error(made: NDArray[np.floating], true: NDArray[np.floating]) -> float
     return float(apart.std())
 
 
-def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
-    """Intersection over union; None where both are empty."""
-    union = int((one | other).sum())
-    return float((one & other).sum()) / union if union else None
-
-
-def things_in(picture: Picture, full: Picture, empty: Picture) -> NDArray[np.bool_]:
-    """(H, W) where a picture shows something that the drawing without things does not have."""
-    same = np.abs(full - empty).max(axis=-1) < 0.02
-    return np.asarray(np.abs(matched(picture, empty, same) - empty).max(axis=-1) > MARKED, np.bool_)
+def share_shown(picture: Picture, full: Picture, empty: Picture, mask: NDArray[np.bool_]) -> float | None:
+    """Of the pixels of things (H, W) that a drawing without them would have otherwise, the share at which a picture is
+    nearer to the drawing with them. None where there are hardly any."""
+    where = tells(full, empty) & mask
+    if where.sum() < LEAST_PIXELS:
+        return None
+    seen = matched(picture, empty, ~tells(full, empty))
+    near, far = (((seen - drawn) ** 2).sum(axis=-1)[where] for drawn in (full, empty))
+    return float((near < far).mean())
 
 
 def pose_error(play: Play, moment: Moment, look: Look, picture: Picture) -> float | None:
@@ -81,8 +78,7 @@ class Control:
             true = np.asarray((moment.guide.instance >= 0) & (moment.guide.instance < len(scene.bodies)))
             for name, picture in {**painted, "unrelated": np.roll(painted["reference"], 40, axis=1)}.items():
                 found["pose"].setdefault(name, []).append(pose_error(play, moment, look(moment.frame), picture))
-                near = things_in(picture, full, empty)
-                found["mask"].setdefault(name, []).append(overlap(near, true))
+                found["mask"].setdefault(name, []).append(share_shown(picture, full, empty, true))
             flat = np.ones_like(moment.guide.depth)
             for name, depth in {**takes.depths, "unrelated": flat}.items():
                 found["depth"].setdefault(name, []).append(depth_error(depth, moment.guide.depth))
@@ -91,7 +87,11 @@ class Control:
     def lines(self, bench: Bench, rows: list[dict[str, Any]]) -> list[Line]:
         """Floor: a reference picture moved aside by 40 pixels, and a wall for depth. Ceiling: the reference."""
         lines = []
-        words = {"pose": ("pose error, yaw", "°"), "mask": ("IoU of things", ""), "depth": ("depth error, log", "")}
+        words = {
+            "pose": ("pose error, yaw", "°"),
+            "mask": ("things' pixels that show them", ""),
+            "depth": ("depth error, log", ""),
+        }
         for kind, (what, unit) in words.items():
             value = {name: mean([v for row in rows for v in row[kind][name]]) for name in rows[0][kind]}
             ceiling = 0.0 if kind == "depth" else value["reference"]

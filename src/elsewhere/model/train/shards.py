@@ -55,6 +55,8 @@ def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Shard:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; what is finished stays", str(path)) from None
     finally:
         partial.unlink(missing_ok=True)
     return Shard(_number(path.name), path.name, len(content), hashlib.sha256(content).hexdigest())

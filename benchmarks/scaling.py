@@ -141,6 +141,16 @@ def measure(network: Any, tokenizer: Any, clips: Any) -> dict[str, float]:
     return {name: round(value, 4) for name, value in (shares | {"psnr": float(np.mean(errors))}).items()}
 
 
+def plain_psnr(clips: Any) -> float:
+    """Mean PSNR in dB of the plainly lit guide on the frames that `measure` asks: the floor of PSNR with the guide."""
+    found = []
+    for plane, picture in zip(clips.planes, clips.picture, strict=True):
+        for frame in (len(plane) // 2, len(plane) - 1):
+            off = np.clip(plane[frame, :3] / 127.0, 0.0, 1.0) - picture[frame] / 255.0
+            found.append(-10.0 * math.log10(max(1e-10, float((off**2).mean()))))
+    return round(float(np.mean(found)), 2)
+
+
 def page(rows: list[dict[str, Any]], about: dict[str, Any], picture: Path | None) -> str:
     """The table in Markdown, with the command that made it."""
     lines = [
@@ -149,7 +159,8 @@ def page(rows: list[dict[str, Any]], about: dict[str, Any], picture: Path | None
         f"{len(rows)} trainings of the transformer on {about['clips']} clips, asked on {about['held_out']} held-out "
         f"clips, batch {about['batch']}, {about['threads']} thread(s) of a processor. This is a grid for the time that "
         f"there was: its largest run has {max(row['flop'] for row in rows) / 1e12:.3g} TFLOP. Made by "
-        f"`{about['command']}`; what the columns are is said in the first lines of that file.",
+        f"`{about['command']}`; what the columns are is said in the first lines of that file. The plainly lit guide "
+        f"itself has {about['plain_psnr']:.2f} dB.",
         "",
         "| width × layers | parameters | steps | TFLOP | CPU s | " + " | ".join(MEASURES.values()) + " |",
         "|" + "---|" * (5 + len(MEASURES)),
@@ -268,6 +279,7 @@ def main() -> int:
     about = {
         **data,
         "held_out": len(held_out),
+        "plain_psnr": plain_psnr(held_out),
         "threads": torch.get_num_threads(),
         "command": f"python benchmarks/scaling.py CLIPS HELD_OUT --tokenizer run/tokenizer.safetensors "
         f"--sizes {options.sizes} --budgets {options.budgets} --batch {options.batch} --most {len(clips)} "

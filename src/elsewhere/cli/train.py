@@ -131,6 +131,11 @@ def report(
         f"{found['heads_at_rest']:.0%} of the heads at rest; the camera turns at {speed['median']}°/s (median), "
         f"{speed['p95']}°/s (95 %), at most {speed['most']}°/s"
     )
+    pixels = found["pixels_per_frame"]
+    typer.echo(
+        f"{found['moving_things']:.0%} of the things in view move, by {pixels['median']} pixels of 128 a frame "
+        f"(median), {pixels['p95']} (95 %), {pixels['p99.5']} (99.5 %)"
+    )
     for name, counts in found["counts"].items():
         typer.echo(f"{name}: " + ", ".join(f"{value} {count}" for value, count in counts.items()))
     for name, values in found["never"].items():

@@ -29,6 +29,9 @@ def folder(tmp_path: Path) -> Path:
         arrays = {
             "picture": np.full((2, 3, 32, width), 40 * number, np.uint8),
             "c2w": c2w,
+            "focal": np.full(2, 32.0, np.float32),
+            # One of two things moves by a tenth of its distance in two frames; the other stands behind the camera.
+            "body_position": np.array([[[0, 0, -2], [0, 0, 2]], [[0, 0.2, -2], [0, 0, 2]]], np.float32),
             "positions": np.array([0.0, 2.0], np.float32),
             "controls": np.full((2, 5), number, np.float32),
             "scene": np.array(to_json(scene)),
@@ -50,6 +53,9 @@ def test_counts_and_pairs(folder: Path) -> None:
     assert found["pairs"]["kind x place"] == {"met": 2, "of": 4, "share": 0.5, "three_times": 0}
     assert "desert" in found["never"]["place"]
     assert found["heads_at_rest"] == pytest.approx(1 / 3, abs=1e-3)
+    # 0.1 · 32 · 128 / 32 pixels in two frames; the turned cameras see almost the same.
+    assert found["moving_things"] == 1.0
+    assert found["pixels_per_frame"]["median"] == pytest.approx(6.4, rel=0.01)
     # Four degrees in two frames of 1/24 s.
     assert found["camera_degrees_per_second"]["most"] == pytest.approx(48.0, abs=0.05)
 

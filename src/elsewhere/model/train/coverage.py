@@ -21,7 +21,9 @@ from elsewhere.scene.words import light
 from elsewhere.scene.words.caption import camera_words
 from elsewhere.scene.words.lexicon import CAMERAS
 
-SMALL = ("c2w", "positions", "controls", "scene", "caption", "captions", "picture")
+SMALL = ("c2w", "focal", "body_position", "positions", "controls", "scene", "caption", "captions", "picture")
+MOVING = 0.1
+"""Pixels a frame of 1/24 s: what is slower in the picture counts as standing."""
 PAIRED = ("kind", "colour", "material", "place", "hour", "weather", "verb", "camera")
 
 
@@ -80,6 +82,7 @@ def report(directory: Path) -> dict[str, Any]:
     captions: set[str] = set()
     said: list[int] = []
     turns: list[NDArray[np.float64]] = []
+    moves: list[NDArray[np.float64]] = []
     still = frames = 0
     for _, shard in sorted(shards.items()):
         arrays = read_small(directory, shard)
@@ -95,7 +98,9 @@ def report(directory: Path) -> dict[str, Any]:
         said.append(len(arrays["captions"]))
         still += not arrays["controls"].any()
         turns.append(_speeds(arrays["c2w"], arrays["positions"]))
-    speed = np.degrees(np.concatenate(turns))
+        moves.append(_image_speeds(arrays, height))
+    speed, move = np.degrees(np.concatenate(turns)), np.concatenate(moves)
+    moving = move[move > MOVING]
     return {
         "directory": str(directory),
         "made": {name: value for name, value in head.items() if name not in ("format", "version")},
@@ -109,6 +114,11 @@ def report(directory: Path) -> dict[str, Any]:
         "camera_degrees_per_second": {
             name: round(float(np.quantile(speed, share)), 2) if len(speed) else 0.0
             for name, share in (("median", 0.5), ("p95", 0.95), ("most", 1.0))
+        },
+        "moving_things": round(len(moving) / max(1, len(move)), 3),
+        "pixels_per_frame": {
+            name: round(float(np.quantile(moving, share)), 2) if len(moving) else 0.0
+            for name, share in (("median", 0.5), ("p95", 0.95), ("p99.5", 0.995))
         },
         "counts": {name: dict(found.most_common()) for name, found in counts.items()},
         "never": {name: sorted(set(all_of) - set(counts.get(name, ()))) for name, all_of in known().items()},
@@ -136,6 +146,19 @@ def _speeds(c2w: NDArray[np.float32], positions: NDArray[np.float32]) -> NDArray
     between = np.einsum("tji,tjk->tik", turn[:-1], turn[1:])
     angle = np.arccos(np.clip(0.5 * (np.trace(between, axis1=1, axis2=2) - 1.0), -1.0, 1.0))
     found: NDArray[np.float64] = angle * 24.0 / np.diff(positions)
+    return found
+
+
+def _image_speeds(arrays: dict[str, NDArray[Any]], height: int) -> NDArray[np.float64]:
+    """Pixels, of 128 in the picture's height, that each thing in view moves in 1/24 s, the camera's motion left out."""
+    c2w, body = np.asarray(arrays["c2w"], np.float64), np.asarray(arrays["body_position"], np.float64)
+    focal = arrays["focal"][1:, None, None] * 128.0 / height
+    turn, place = c2w[1:, :3, :3], c2w[1:, None, :3, 3]
+    before, after = (np.einsum("tji,tbj->tbi", turn, points - place) for points in (body[:-1], body[1:]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        start, end = (focal * points[..., :2] / -points[..., 2:] for points in (before, after))
+        seen = (before[..., 2] < 0.0) & (after[..., 2] < 0.0) & (np.abs(end).max(axis=-1) < 64.0)
+    found: NDArray[np.float64] = (np.linalg.norm(end - start, axis=-1) / np.diff(arrays["positions"])[:, None])[seen]
     return found
 
 

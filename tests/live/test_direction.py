@@ -57,7 +57,8 @@ def test_a_painter_is_told_of_a_cut() -> None:
 
 
 EVENTS = ("0.2s: it starts to rain", "0.3s: add a blue and green ball next to the duck",
-          "0.5s: push the ball hard to the left", "0.7s: remove the crate", "0.8s: the duck starts to sink", "0.9s: night falls")  # fmt: skip
+          "0.5s: push the ball hard to the left",
+          "0.7s: remove the crate", "0.8s: the duck starts to sink", "0.9s: night falls")  # fmt: skip
 
 
 def test_events_replay_to_the_same_states() -> None:

@@ -60,6 +60,25 @@ def test_another_seed_is_another_dream() -> None:
     assert not np.array_equal(film("dream", 1, seed=1), film("dream", 1, seed=2))
 
 
+def test_nothing_of_the_old_shot_shows_after_a_cut() -> None:
+    generator = Generator.load("grounded")
+    made = []
+    for prompt in ("a whale at sea at night", "a lighthouse at sea at noon"):
+        scene = parse(prompt).scene
+        stream = generator.start(scene, 5)
+        after = parse(PROMPT).scene
+        for shown, frames in ((scene, 2), (after, 1)):
+            world = World(shown, 0)
+            stage = Stage(shown, world.swell, world.water_cell)
+            if shown is after:
+                stream.retell(after, cut=True)
+            for _ in range(frames):
+                camera = camera_at(shown, 0.0, 64, 64)
+                rgb, _ = stream.frame(stage.guide(world.advance(10), camera), stage, camera)
+        made.append(rgb)
+    np.testing.assert_array_equal(made[0], made[1])
+
+
 def test_wide_and_tall_pictures() -> None:
     film("grounded", 2, 192, 96)
     film("grounded", 2, 64, 112, steps=2)

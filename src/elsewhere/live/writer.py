@@ -190,8 +190,12 @@ class Writer:
         self._kind = check_output(self.path)
         self._hidden = _beside(self.path)
         self._count = 0
-        with _told(self.path):
-            self._encoder = self._open(fps, comment)
+        try:
+            with _told(self.path):
+                self._encoder = self._open(fps, comment)
+        except BaseException:  # Ctrl-C too, while the file is already there
+            _remove(self._hidden)
+            raise
 
     def _open(self, fps: int, comment: str | None) -> _Encoder:
         if self._kind == ".png":
@@ -219,8 +223,10 @@ class Writer:
                     self._encoder.close()
                     self._reveal()
         finally:
-            self._encoder.close()
-            _remove(self._hidden)
+            try:
+                self._encoder.close()
+            finally:  # a container that was interrupted may not want to be closed
+                _remove(self._hidden)
 
     def _reveal(self) -> None:
         if self._kind != ".png":

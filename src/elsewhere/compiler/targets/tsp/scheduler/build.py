@@ -42,7 +42,7 @@ from elsewhere.compiler.targets.tsp.scheduler.product import (
 )
 from elsewhere.compiler.targets.tsp.scheduler.reduction import reduce_lanes
 from elsewhere.compiler.targets.tsp.scheduler.regions import ELEMENTWISE, Region, find_regions
-from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
+from elsewhere.compiler.targets.tsp.scheduler.storage import Clear, Stored
 from elsewhere.compiler.targets.tsp.scheduler.vector import EARLY, Chain, emit_all, read_operands, schedule_region
 
 Array = NDArray[Any]
@@ -174,7 +174,9 @@ class Build:
         self.owners[self.context.storage.values.index(stored)] = number
         self.values[number] = self.context.moved(stored, self.graph.nodes[number].type.shape)
 
-    def new(self, number: int, segment: int = 0, prefer: int | None = None, *, now: bool = False) -> Stored:
+    def new(
+        self, number: int, segment: int = 0, prefer: int | None = None, *, now: bool = False, clear: Clear | None = None
+    ) -> Stored:
         """Room for a value; a product writes `segment` rows at a time, into a bank that is not read meanwhile."""
         type_ = self.graph.nodes[number].type
         columns = type_.shape[-1] if type_.shape else 1
@@ -184,7 +186,9 @@ class Build:
         # Matrices side by side (heads) are worked on one after the other: each in strips of its own.
         apart = type_.shape[-2] if len(type_.shape) == 3 and type_.shape[0] > 1 else 0
         segment = apart if MATRIX[0] <= apart <= MATRIX[1] else segment
-        return self.context.storage.store(type_.dtype, rows, columns, sides, segment=segment, prefer=prefer, now=now)
+        return self.context.storage.store(
+            type_.dtype, rows, columns, sides, segment=segment, prefer=prefer, now=now, clear=clear
+        )
 
     # -- the walk -----------------------------------------------------------------------------------------------
 
@@ -312,9 +316,12 @@ class Build:
 
     def results(self, region: Region, segment: int = 0, prefer: int | None = None) -> dict[int, Stored]:
         """Room for all that a region gives."""
-        made = {value: self.new(value, segment, prefer) for value in (*region.extra, region.root)}
-        for value, stored in made.items():
-            self.keep(value, stored)
+        made: dict[int, Stored] = {}
+        for value in (*region.extra, region.root):
+            # All are written at once.
+            clear = self.context.clear((), list(made.values())) if made else None
+            made[value] = self.new(value, segment, prefer, clear=clear)
+            self.keep(value, made[value])
         return made
 
     def operand_tiles(self, region: Region) -> dict[int, list[Tile]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from elsewhere.compiler.targets.tsp.machine import TspMachine
 from elsewhere.compiler.targets.tsp.program import EAST, WEST, WIDTH, Kind, Op, Queues, to_bytes
 from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, Machinery, Park, SelfConflict, Wire
 from elsewhere.compiler.targets.tsp.scheduler.pieces import Moved, Piece, whole
-from elsewhere.compiler.targets.tsp.scheduler.storage import Copy, Storage, Stored, Strip, runs
+from elsewhere.compiler.targets.tsp.scheduler.storage import Clear, Copy, Storage, Stored, Strip, runs
 
 Array = NDArray[Any]
 FEW_ROWS = 4
@@ -165,6 +165,34 @@ class Context:
             strips = copy.strips[int(tile.tile[start])]
             parts.append((start, copy, [runs(strips[byte], value.segment, rows) for byte in range(value.width)]))
         return parts, ready
+
+    def lying(self, tile: Tile, start: int, stop: int) -> set[int]:
+        """Slices in which rows of a tile lie."""
+        part, found = tile.part(start, stop), set()
+        for number in np.unique(part.value).tolist():
+            value = self.storage.values[number]
+            mine = part.value == number
+            for place, segment in {
+                (t, r // value.segment) for t, r in zip(part.tile[mine], part.row[mine], strict=True)
+            }:
+                found |= {byte[segment].slice for copy in value.copies for byte in copy.strips[place]}
+        return found
+
+    def clear(self, operands: Iterable[Sequence[Tile]], results: Sequence[Stored] = ()) -> Clear:
+        """Where results must not lie that are written while `operands` are read and other results are written."""
+
+        def slices(tile: int, start: int, stop: int) -> set[int]:
+            found: set[int] = set()
+            for tiles in operands:
+                found |= self.lying(tiles[tile if len(tiles) > 1 else 0], start, stop)
+            for other in results:
+                for copy in other.copies:
+                    strips = copy.strips[min(tile, other.tiles - 1)]
+                    last = min(-(-stop // other.segment), len(strips[0]))
+                    found |= {s.slice for byte in strips for s in byte[start // other.segment : last]}
+            return found
+
+        return slices
 
     def sides(self, tile: Tile) -> set[int]:
         """Hemispheres that hold all rows of a tile."""

@@ -7,7 +7,7 @@ and so on. Lanes that hold nothing are neutral.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from elsewhere.compiler.targets.tsp.scheduler.flow import Flow, Item, SelfConfli
 from elsewhere.compiler.targets.tsp.scheduler.moves import BOTH, move_rows, unit_choice
 from elsewhere.compiler.targets.tsp.scheduler.regions import find_regions
 from elsewhere.compiler.targets.tsp.scheduler.storage import Stored
-from elsewhere.compiler.targets.tsp.scheduler.vector import TURNS, bits, emit_results, schedule_region
+from elsewhere.compiler.targets.tsp.scheduler.vector import TRIALS, TURNS, bits, emit_results, schedule_region
 
 NEUTRAL = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
 BLOCK = 16
@@ -53,7 +53,8 @@ def reduce_lanes(context: Context, tiles: Sequence[Tile], held: str, dtype: str,
             dtype,
             0,
         )
-    result = context.storage.store(dtype, -(-rows // BLOCK) * BLOCK, 1, BOTH)
+    # The result is mostly read again together with what it was made of.
+    result = context.storage.store(dtype, -(-rows // BLOCK) * BLOCK, 1, BOTH, clear=context.clear([[t] for t in tiles]))
     for number, start in enumerate(range(0, result.rows, CHUNK)):
         stop = min(start + CHUNK, result.rows)
         wanted = np.minimum(np.arange(start, stop), rows - 1)
@@ -80,9 +81,9 @@ def _chunk(
     every, blocks = np.arange(count), np.arange(0, count, BLOCK)
     avoid = [s for part in parts for s in _lying(context, part)]
     avoid += [s for lanes in {rest, inside} - {0, machine.lanes} for s in _slices(_mask(context, lanes))]
-    folded = storage.store(dtype, count, machine.lanes, BOTH, avoid=avoid)
+    folded = storage.store(dtype, count, machine.lanes, BOTH if function == "sum" else (side,), avoid=avoid)
     try:
-        _again(_fold_flow, context, parts, held, folded, function, rest, inside, side)
+        _again(context, lambda t: _fold_flow(context, parts, held, folded, function, rest, inside, side, t))
     except SelfConflict:
         if count > BLOCK:
             middle = count // BLOCK // 2 * BLOCK
@@ -233,15 +234,26 @@ def _arriving(context: Context, wire: Wire, offset: int) -> Operand:
     return Kind.STREAM, wire, offset + context.machine.vector_entry, 0
 
 
-def _again(make: object, *arguments: object) -> None:
-    """Tries a flow with one copy of its operands after the other."""
+def _again(context: Context, make: Callable[[int], Flow]) -> None:
+    """Places a flow with those copies of its operands, in that hemisphere, with which it can begin first."""
+    best, found = 1 << 60, None
     for turn in range(TURNS):
+        if found is not None and turn >= TRIALS:
+            break
         try:
-            make(*arguments, turn)  # type: ignore[operator]
-            return
+            flow = make(turn)
+            at = flow.find(best)
         except SelfConflict:
-            if turn == TURNS - 1:
+            if turn == TURNS - 1 and found is None:
                 raise
+            continue
+        if at < best:
+            best, found = at, flow
+        if best == flow.soonest:
+            break
+    assert found is not None
+    context.count_flows += 1
+    found.commit(best)
 
 
 def _fold_flow(
@@ -254,7 +266,7 @@ def _fold_flow(
     inside: int,
     side: int,
     turn: int,
-) -> None:
+) -> Flow:
     """Tiles are added up as they come, 16 rows and lanes change places in the switch unit, and on the way back row i
     becomes the sum of rows i … i + 15: each ALU adds what it gets to what it got some rows before."""
     dtype, machine, near = made.dtype, context.machine, (side + turn) % 2
@@ -275,7 +287,7 @@ def _fold_flow(
         item, value = _operation(context, flow, name, dtype, [(dtype, value), (dtype, _later(value, span))], count)
         span *= 2
     emit_results(context, flow, item, value[2], made, 0, np.arange(count))
-    context.place(flow)
+    return flow
 
 
 def _masked(
@@ -336,7 +348,7 @@ def _turned(context: Context, flow: Flow, item: Item, value: Operand, dtype: str
     return _arriving(context, back, back.arrival(0))
 
 
-def _summed(context: Context, flow: Flow, name: str, dtype: str, operands: list[Operand], made: Stored) -> None:
+def _summed(context: Context, flow: Flow, name: str, dtype: str, operands: list[Operand], made: Stored) -> Flow:
     """Neighbours first, then pairs of these; what is left over comes last."""
     item = None
     while len(operands) > 1:
@@ -347,7 +359,7 @@ def _summed(context: Context, flow: Flow, name: str, dtype: str, operands: list[
         operands = pairs + operands[len(pairs) * 2 :]
     assert item is not None
     emit_results(context, flow, item, operands[0][2], made, 0, np.arange(made.rows))
-    context.place(flow)
+    return flow
 
 
 def _through(
@@ -371,7 +383,7 @@ def _through(
 def _turn(context: Context, rows: Tile, made: Stored, distances: Sequence[int], function: str, side: int) -> None:
     """Rows and the same rows turned by some lanes."""
 
-    def flow_of(turn: int) -> None:
+    def flow_of(turn: int) -> Flow:
         flow = Flow(context.machinery)
         dtype, near = made.dtype, (side + turn) % 2
         codes = [(-d, 0, context.machine.lanes, 1) for d in distances]
@@ -379,9 +391,9 @@ def _turn(context: Context, rows: Tile, made: Stored, distances: Sequence[int], 
         arrival = turned[0][2] - context.machine.vector_entry
         plain = context.read(flow, rows, dtype, 0, arrival, 1 - near, turn // 2)
         operands = [_arriving(context, plain, arrival), *turned]
-        _summed(context, flow, {"sum": "add"}.get(function, function), dtype, operands, made)
+        return _summed(context, flow, {"sum": "add"}.get(function, function), dtype, operands, made)
 
-    _again(flow_of)
+    _again(context, flow_of)
 
 
 def _group(context: Context, rows: Tile, made: Stored, size: int, side: int) -> None:
@@ -390,7 +402,7 @@ def _group(context: Context, rows: Tile, made: Stored, size: int, side: int) -> 
     superlane, lane = np.divmod(np.arange(machine.lanes), BLOCK)
     maps = [context.map((superlane // size * size + k) * BLOCK + lane) for k in range(size)]
 
-    def flow_of(turn: int) -> None:
+    def flow_of(turn: int) -> Flow:
         flow = Flow(context.machinery)
         operands = []
         for k, code in enumerate(maps):
@@ -399,6 +411,6 @@ def _group(context: Context, rows: Tile, made: Stored, size: int, side: int) -> 
             operands += _through(
                 context, flow, rows, made.dtype, Op.PERMUTE, [(code, 0, 0, 0)], offset, near, turn // 2
             )
-        _summed(context, flow, "add", made.dtype, operands, made)
+        return _summed(context, flow, "add", made.dtype, operands, made)
 
-    _again(flow_of)
+    _again(context, flow_of)

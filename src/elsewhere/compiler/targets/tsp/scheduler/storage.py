@@ -10,7 +10,7 @@ rows of a byte lie between them, each copy in its own half. Wider rows may lie a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,8 @@ from elsewhere.compiler.targets.tsp.program import WIDTH
 from elsewhere.compiler.targets.tsp.scheduler.flow import MemoryFullError
 
 Array = NDArray[Any]
-
-
+Clear = Callable[[int, int, int], set[int]]
+"""Tile, first and last row → slices."""
 FULL = 0.7
 """Share of a bank that constants may fill before values that come and go take the other."""
 ROOMS = 4
@@ -249,6 +249,7 @@ class Storage:
         segment: int = 0,
         prefer: int | None = None,
         spread: bool = False,
+        clear: Clear | None = None,
     ) -> Stored:
         """A new value with a copy in each of `hemispheres`, not in the slices `avoid` if others are left.
 
@@ -256,6 +257,7 @@ class Storage:
         of both, of wide types, and of what is wanted `now` or with `avoid`, are chosen at once; those of others when
         flows write them. A strip holds `segment` rows, or as many as suit the number of rows.
         Rows that are written piece by piece, each several times, are `spread` over all slices.
+        `clear` names slices that some rows of a tile are read from while others of theirs are written.
         """
         fixed = fixed or data is not None
         # Values take turns: what is written next lies in other banks than what is read for it.
@@ -283,6 +285,10 @@ class Storage:
                 else:
                     found = self.slices(side, count, before or avoid or (), fixed)
                 taken[side, tile] = found
+                if clear is not None:
+                    found = self.cleared(
+                        side, found, [clear(tile, i * segment, i * segment + segment) for i in range(segments)]
+                    )
                 planes = []
                 for byte in range(WIDTH[dtype]):
                     row = []
@@ -297,6 +303,22 @@ class Storage:
                 strips.append(planes)
             copies.append(Copy(side, strips, np.zeros(rows, np.int64) if data is not None else np.full(rows, -1)))
         return self.enter(dtype, rows, columns, segment, copies, name)
+
+    def cleared(self, side: int, found: Sequence[int], clear: Sequence[set[int]]) -> list[int]:
+        """`found` slices, so many for each of several parts, in an order in which no part gets those it must not."""
+        per, width = self.machine.slices_per_hemisphere, len(found) // len(clear)
+        pool, order = list(found), []
+        for wrong in clear:
+            mine = [s for s in pool if s not in wrong][:width]
+            others = (side * per + (pool[0] + i) % per for i in range(per))
+            mine += [s for s in others if s not in wrong and s not in mine][: width - len(mine)]
+            mine += pool[: width - len(mine)]
+            for slice_ in mine:
+                if slice_ in pool:
+                    pool.remove(slice_)
+            order += mine
+            pool = pool or list(found)
+        return order
 
     def open_copies(
         self, dtype: str, rows: int, columns: int, segment: int, hemispheres: Sequence[int], spread: bool

@@ -50,6 +50,7 @@ class FinishTraining:
     clean: float = 0.25
     adversarial: float = 0.02
     judged: float = 0.2
+    dream: float = 0.15
     seed: int = 11
     device: str = "auto"
 
@@ -76,7 +77,7 @@ def predicted_latents(
     """Latents (M, C, h, w), predicted in one step from clean, slightly noised context; the encoder's own; and where
     each of the M is."""
     device = next(network.parameters()).device
-    batch = draw_batch(clips, latents, network.config, WorldTraining(batch=run.batch), rng).to(device)
+    batch = draw_batch(clips, latents, network.config, WorldTraining(batch=run.batch, dream=run.dream), rng).to(device)
     b, t = batch.latents.shape[:2]
     known = int(torch.randint(0, t, (), generator=noise))
     level = torch.where(torch.arange(t) < known, CONTEXT_LEVEL, 0.0).expand(b, t).to(device)

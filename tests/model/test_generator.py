@@ -128,8 +128,10 @@ def test_missing_or_broken_weights_say_so(tmp_path: Path) -> None:
 
 
 def test_weights_are_small_and_carry_their_card() -> None:
-    files = sorted(DIRECTORY.glob("*.safetensors"))
-    assert [f.name for f in files] == ["tokenizer.safetensors", "world.safetensors"]
+    files = sorted(DIRECTORY.rglob("*.safetensors"))
+    names = [str(file.relative_to(DIRECTORY)) for file in files]
+    two = ["tokenizer.safetensors", "world.safetensors"]
+    assert names == [*(f"dream/{name}" for name in two), *two]
     assert sum(f.stat().st_size for f in files) < 30e6
     for file in files:
         card = read_header(file)["card"]

@@ -310,9 +310,9 @@ def open_studios(mode: str, steps: int, weights: Path | None) -> tuple[Studio, .
         raise ValueError(f"mode must be grounded, dream or both, got {mode!r}; nearest: 'both'")
     folder = weights or DIRECTORY
     names = ("grounded", "dream") if mode == "both" else (mode,)
-    generators = {name: Generator.load(name, steps=steps, directory=folder) for name in names}
+    generators = {name: Generator.load(name, steps=steps, directory=weights) for name in names}
     sha = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")):
         sha.update(path.read_bytes())
     identity = f"{sha.hexdigest()[:16]} {steps}"
     return tuple(

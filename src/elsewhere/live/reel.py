@@ -13,6 +13,7 @@ from elsewhere.live.calculated import Moment
 from elsewhere.model.generator import Generator, frame_noise
 from elsewhere.model.offline import Offline, Shown
 from elsewhere.model.planes import PLANES, guide_planes, scene_scale
+from elsewhere.model.weights import DREAM
 from elsewhere.render import Guide
 from elsewhere.scene.camera import Camera
 from elsewhere.scene.description import Scene
@@ -158,4 +159,4 @@ def open_offline(height: int, width: int) -> Offline:
 
 @lru_cache(maxsize=1)
 def _generator() -> Generator:
-    return Generator.load("grounded")
+    return Generator.load("grounded", directory=DREAM)  # the weights that were taught to see both ways

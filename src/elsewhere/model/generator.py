@@ -71,6 +71,11 @@ class Manner:
         """(P,) factors of the guide's planes."""
         return plane_weights(self.ground, self.strength if self.mode == "grounded" else 0.0)
 
+    def directory(self) -> Path:
+        """Of the shipped weights that are best at this."""
+        whole = float(self.weights().min()) == 1.0
+        return weights.DIRECTORY if whole and self.guidance == 1.0 else weights.DREAM
+
 
 def check_guidance(guidance: float) -> None:
     """ValueError for a strength of guidance outside [1, 4]."""
@@ -111,12 +116,13 @@ class Generator:
         strength: float = 1.0,
         ground: str = "full",
         guidance: float = 1.0,
-        directory: Path = weights.DIRECTORY,
+        directory: Path | None = None,
         threads: int | None = None,
         precision: str | None = None,
     ) -> Generator:
         """Reads the weights in `directory`. Raises ValueError for wrong arguments, WeightsError for files.
 
+        Without `directory`, the shipped weights that are best at this `Manner`.
         `strength`, `ground` and `guidance` are those of `Manner`.
         `threads` paint a frame; by default all cores but one, which makes the next frame's guide. `precision` is
         that of products: f32, bf16, or by default what this processor is fastest at. Each gives its own bits.
@@ -130,7 +136,8 @@ class Generator:
         if not 1 <= threads <= cores:
             raise ValueError(f"threads must be from 1 to {cores}, the cores of this process, got {threads}")
         precision = precision or fastest_precision()
-        return cls(Models.read(directory), manner, threads=threads, precision=precision)
+        models = Models.read(directory or manner.directory())
+        return cls(models, manner, threads=threads, precision=precision)
 
     def start(self, scene: Scene, seed: int, size: tuple[int, int] | None = None) -> Stream:
         """A new stream of frames of one scene.

@@ -18,7 +18,9 @@ from safetensors.numpy import load_file
 from elsewhere.model.configuration import TransformerConfig, from_dict
 
 DIRECTORY = Path(__file__).parent / "weights"
-"""Where the shipped weights are."""
+"""Where the shipped weights are: those of pictures on a whole guide."""
+DREAM = DIRECTORY / "dream"
+"""Those of dreams, of guides that are given in part, and of guidance; README.md beside them says why there are two."""
 
 
 class WeightsError(ValueError):

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from elsewhere.model import weights as files
 from elsewhere.model.configuration import COARSE, MEMORY, PATCH, TokenizerConfig, TransformerConfig
 from elsewhere.model.generator import CONTEXT_LEVEL, Manner, frame_noise
 from elsewhere.model.planes import PLANES, disparity_to_depth, guide_planes, scene_scale
@@ -46,10 +45,11 @@ class TorchGenerator:
         strength: float = 1.0,
         ground: str = "full",
         guidance: float = 1.0,
-        directory: Path = files.DIRECTORY,
+        directory: Path | None = None,
     ) -> TorchGenerator:
         """Reads the weights in `directory`. Raises WeightsError, and ValueError for what `Manner` does not allow."""
         manner = Manner(mode=mode, steps=steps, strength=strength, ground=ground, guidance=guidance)
+        directory = directory or manner.directory()
         tokenizer = weights.load(directory / "tokenizer.safetensors", Tokenizer, TokenizerConfig)
         transformer = weights.load(directory / "world.safetensors", Transformer, TransformerConfig)
         # Convolutions on few cores run fastest in this layout.

@@ -31,9 +31,8 @@ PICTURES = ROOT / "docs" / "pictures"
 NOON = "a red sailboat sailing next to a lighthouse on the open sea at noon"
 SUNSET = "a white sailboat sailing next to a lighthouse on the open sea at sunset"
 COFFEE = "two pirate ships battling each other as they sail inside a cup of coffee"
-DUCK = "a yellow rubber duck drifting in a bathtub"
-PROMPTS = (NOON, COFFEE, DUCK)
-STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PROMPTS = (NOON, COFFEE)
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def own(prompt: str, seconds: float, size: int) -> Clip:
@@ -104,7 +103,7 @@ def main() -> None:
             for strength in STRENGTHS:
                 made, took = timed(lambda g=given, s=strength: edit(g, SUNSET, strength=s))
                 made.measures["strength"] = strength
-                table.add("edit", source, prompt, made, took, sheet(f"edit-{strength:g}") if strength == 0.6 else None)
+                table.add("edit", source, prompt, made, took, sheet(f"edit-{strength:g}") if strength == 0.75 else None)
             picture = replace(given, frames=given.frames[:1])
             made, took = timed(lambda g=picture, p=prompt: animate(g, p, seconds=seconds, camera="orbiting"))
             true = again[: len(made.frames)]

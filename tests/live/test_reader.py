@@ -137,7 +137,7 @@ def test_clips_that_are_too_short_too_long_or_none(tmp_path: Path) -> None:
         tone.sample_rate, tone.pts = 48000, 0
         container.mux(stream.encode(tone))
         container.mux(stream.encode())
-    with pytest.raises(ValueError, match="has no pictures in it"):
+    with pytest.raises(ValueError, match="has no pictures in it that can be read"):
         read_clip(sound)
 
 
@@ -167,3 +167,21 @@ def test_a_picture_is_cropped_in_its_middle() -> None:
     picture = np.zeros((64, 128, 3), np.uint8)
     picture[:, 32:96] = 200
     assert fitted(picture, 64, 64).min() == 200
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif", "bmp", "tiff", "mp4"])
+def test_damaged_files_are_told_and_nothing_else(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"damaged.{kind}"
+    whole = film(path, [10, 90, 170]) if kind == "mp4" else saved(path, Image.fromarray(RAMP))
+    content, rng = whole.read_bytes(), np.random.default_rng(5)
+    told = 0
+    for _ in range(25):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        places = rng.integers(0, min(len(damaged), 400), rng.integers(1, 12))
+        damaged[places] = rng.integers(0, 256, len(places))
+        path.write_bytes(damaged.tobytes())
+        try:
+            read_clip(path, (64, 64)) if kind == "mp4" else read_picture(path, (64, 64))
+        except ValueError:
+            told += 1
+    assert told > 0

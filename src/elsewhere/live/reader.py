@@ -5,6 +5,7 @@ The kind of a file is read from its first bytes, not from its name; a demuxer ma
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ CLIP_PIXELS_MOST = 8192 * 4608
 SECONDS_MOST = 60.0
 FPS_MOST = 60
 PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+BROKEN = (
+    *(OSError, SyntaxError, EOFError, MemoryError, OverflowError, struct.error, Image.DecompressionBombError),
+    *(AttributeError, IndexError, KeyError, TypeError, ZeroDivisionError),
+)
+"""What Pillow raises for files that are not what they say, by format."""
 LOST_MOST = 0.02
 """Share of a picture that may be cropped without a word."""
 
@@ -58,7 +64,7 @@ def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> Clip:
                     notes.append(f"{path.name} is animated: its first picture is taken")
                 origin = _picture_origin(picture)
                 rgb = _upright(picture, path, notes)
-        except (OSError, SyntaxError, EOFError, Image.DecompressionBombError, OverflowError, MemoryError) as error:
+        except BROKEN as error:
             raise ValueError(
                 f"picture {path} cannot be read as {', '.join(PICTURES)}: {_short(error)}. Save it again as PNG"
             ) from None
@@ -104,8 +110,8 @@ def _decoded(
     notes: list[str],
     check: Callable[[], None],
 ) -> Clip:
-    if not container.streams.video:
-        raise ValueError(f"clip {path} has no pictures in it. Name a film")
+    if not container.streams.video or container.streams.video[0].codec_context is None:
+        raise ValueError(f"clip {path} has no pictures in it that can be read. Name a film")
     stream = container.streams.video[0]
     _check_pixels(path, (stream.codec_context.width, stream.codec_context.height), CLIP_PIXELS_MOST)
     known = container.duration / 1e6 if container.duration else 0.0

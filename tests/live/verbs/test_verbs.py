@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import elsewhere
-from elsewhere.live.carry import dissolve, smooth_noise
+from elsewhere.live.carry import Way, apart, dissolve, nearest_zoom, shifted, smooth_noise, start_map
 from elsewhere.live.film import generate
 from elsewhere.live.origin import Origin
 from elsewhere.live.reader import Clip, read_clip, read_picture
@@ -132,9 +132,11 @@ def test_a_picture_begins_to_move(boat: Clip) -> None:
 
 
 def test_stills_of_any_shape(tmp_path: Path) -> None:
-    made = still(BOAT, size=(96, 64), steps=1, at=0.5)
+    made = still(BOAT, size=(96, 64), at=0.5, mode="calculated")
     assert made.frames.shape == (1, 64, 96, 3)
     made.save(tmp_path / "boat.png")
+    film = generate(BOAT, seconds=0.6, size=(96, 64), mode="calculated")
+    np.testing.assert_array_equal(made.frames[0], film.frames[12])
     back = read_picture(tmp_path / "boat.png")
     np.testing.assert_array_equal(back.frames, made.frames)
     assert back.origin == made.origin
@@ -190,3 +192,32 @@ def test_a_dissolve_takes_every_pixel_once() -> None:
     assert shares[-1].min() == 1.0
     assert all((b >= a).all() for a, b in itertools.pairwise(shares))
     assert dissolve(0.5, order).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_what_lies_elsewhere_is_found_and_shifted() -> None:
+    picture = np.repeat(smooth_noise(64, 64, 2)[..., None], 3, axis=-1) + 0.3 * (
+        np.random.default_rng(0).random((64, 64, 1)).astype(np.float32)
+    )
+    other = np.roll(picture, (3, -5), axis=(0, 1))
+    way = apart(picture, other)
+    np.testing.assert_array_equal(way, [-5, 3])
+    np.testing.assert_allclose(shifted(picture, other, 0.0, way)[0], picture, atol=1e-6)
+    np.testing.assert_allclose(shifted(picture, other, 1.0, way)[1], other, atol=1e-6)
+    far = np.roll(picture, (4, -6), axis=(0, 1))
+    for half in shifted(picture, far, 0.5, np.array([-6.0, 4.0])):
+        np.testing.assert_allclose(half[8:-8, 8:-8], np.roll(picture, (2, -3), axis=(0, 1))[8:-8, 8:-8], atol=1e-5)
+
+
+def test_a_picture_moves_as_a_whole() -> None:
+    """A motion that is a zoom but for a small thing: the map is that of the whole, and the thing moves it little."""
+    places = start_map(64, 64)
+    motion = (places - 32.0) * 0.02 + np.float32(1.5)
+    motion[20:30, 20:30] += 6.0
+    step = nearest_zoom(motion)
+    np.testing.assert_allclose(step, [[0.98, 0.0, -0.86], [0.0, 0.98, -0.86], [0.0, 0.0, 1.0]], atol=0.02)
+    way = Way(64, 64)
+    for _ in range(3):
+        made = way.go(motion)
+    wanted = np.linalg.matrix_power(step, 3)
+    whole = places @ wanted[:2, :2].T + wanted[:2, 2]
+    assert np.abs(made - whole).max() < 0.016 * 64

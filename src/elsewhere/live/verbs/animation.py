@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.live.calculated import Calculated, Moment
-from elsewhere.live.carry import bent, blurred, detail_weight, moved, sampled, start_map
+from elsewhere.live.carry import Way, bent, blurred, detail_weight, moved, sampled, start_map
 from elsewhere.live.film import read_prompt
 from elsewhere.live.options import Options, read_size
 from elsewhere.live.origin import Origin
@@ -127,7 +127,7 @@ def project(
     scale = scene_scale(scene)
     water = len(scene.bodies) + 1
     plain = picture.astype(np.float32) / 255.0
-    places = start_map(*picture.shape[:2])
+    places, way = start_map(*picture.shape[:2]), Way(*picture.shape[:2])
     plans: list[Plan] = []
     ways: list[NDArray[np.float32]] = []
     first = previous = None
@@ -138,7 +138,7 @@ def project(
         if first is None:
             first = guide
         else:
-            places = moved(places, guide.motion)
+            places = way.go(guide.motion)
         ways.append(places + blurred(bent(guide, first, water), 1.0))
         shown = eight_bits(sampled(plain, ways[-1])) if index else picture
         planes = picture_planes(shown, depth_to_disparity(guide.depth, scale))

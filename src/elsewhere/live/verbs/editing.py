@@ -33,7 +33,7 @@ def edit(
 
     The clip's latents are noised part-way and cleaned under the new words (Meng et al. 2022, arXiv 2108.01073). A film
     that was made here keeps its seed, its camera and what the words leave open: its scene goes `strength` of the way to
-    the new one. Another clip takes on the new world's colours up to 0.5; beyond, places become it, far ones first.
+    the new one. Another clip takes on the new world's colours; beyond 0.5 its places become it, far ones first.
     ValueError names what is wrong.
     """
     check_strength(strength)
@@ -79,7 +79,7 @@ def _foreign(clip: Clip, prompt: str, strength: float, seed: int, progress: Prog
     count = len(clip.frames)
     old = picture_plans(clip.frames, clip.fps)
     world = world_plans(scene, options, 0, count, progress)
-    paint = palette(clip.frames, lit_of(world[0]), min(1.0, 2.0 * strength))
+    paint = palette(clip.frames, lit_of(world[0]), strength)
     order = 0.3 * smooth_noise(height, width, seed)
     new = []
     for picture, plan in zip(clip.frames, world, strict=True):
@@ -87,7 +87,9 @@ def _foreign(clip: Clip, prompt: str, strength: float, seed: int, progress: Prog
         mask = dissolve(max(0.0, 2.0 * strength - 1.0), plan.planes[..., DISPARITY] + order)
         new.append(replace(plan, planes=own + mask[..., None].astype(np.float16) * (plan.planes - own)))
     frames = _again(clip, old, new, strength, seed, progress)
-    note = "a clip from elsewhere: it takes on the colours of the new words' world, and beyond strength 0.5 becomes it"
+    note = (
+        "a clip from elsewhere: it takes on the new world's colours; beyond strength 0.5 its places become that world"
+    )
     return Work(
         frames=frames, fps=clip.fps, grounded=strength > 0.5, notes=(*clip.notes, note),
         measures=_measures(clip, frames),

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elsewhere.live.calculated import Calculated, closed
+from elsewhere.live.carry import apart, dissolve, shifted, smooth_noise
 from elsewhere.live.film import read_prompt
 from elsewhere.live.options import Options, read_size
 from elsewhere.live.origin import Origin
 from elsewhere.live.reader import Clip
-from elsewhere.live.reel import Darkroom, Plan, Progress, check_memory, picture_planes, planned, silent
+from elsewhere.live.reel import Darkroom, Plan, Progress, check_memory, eight_bits, picture_planes, planned, silent
 from elsewhere.live.verbs.work import Source, Work, check_length, ordinary, steps_db, take_clip, world_of
 from elsewhere.scene import Scene, camera_at
 
 EVALUATIONS = 4
-LEVEL = 0.6
+LEVEL = 0.8
 """Noise level from which a foreign clip's overlap is made again."""
 SWAY = 0.5
 """Share of the shot's own way that a loop's camera goes, and comes back."""
@@ -84,19 +85,25 @@ def _foreign(clip: Clip, seed: int, progress: Progress) -> Work:
     height, width = clip.frames.shape[1:3]
     check_memory(count, width, height)
     shares = (np.arange(overlap, dtype=np.float32) + 1.0) / (overlap + 1.0)
-    weight = shares[:, None, None, None]
     tail, head = clip.frames[count - overlap :].astype(np.float32), clip.frames[:overlap].astype(np.float32)
-    blended = np.rint((1.0 - weight) * tail + weight * head).astype(np.uint8)
-    whole = np.concatenate([clip.frames[overlap : count - overlap], blended])
+    way = np.median([apart(a, b) for a, b in zip(tail, head, strict=True)], axis=0)
+    order = smooth_noise(height, width, seed)
+    mixed = []
+    for a, b, share in zip(tail, head, shares, strict=True):
+        # Place by place, because the mean of two textures is none.
+        old, new = shifted(a, b, float(share), way)
+        mixed.append(old + dissolve(float(share), order)[..., None] * (new - old))
+    whole = np.concatenate([clip.frames[overlap : count - overlap], np.rint(np.stack(mixed)).astype(np.uint8)])
     plans = picture_plans(whole, clip.fps)
     room = Darkroom(width, height, seed, progress)
-    latents = room.encode(plans, whole)
+    coded = room.encode(plans, whole)
     start = np.ones(len(whole))
     start[len(whole) - overlap :] = LEVEL
-    latents = room.denoise(plans, latents, start, evaluations=EVALUATIONS, ring=True)
-    frames = whole.copy()
-    made = room.develop(plans[-overlap:], latents[-overlap:])
-    frames[len(whole) - overlap :] = made
+    latents = room.denoise(plans, coded, start, evaluations=EVALUATIONS, ring=True)
+    frames, late = whole.copy(), slice(len(whole) - overlap, len(whole))
+    made, again = (room.develop(plans[late], z[late]) for z in (latents, coded))
+    lost = whole[late].astype(np.float32) - again
+    frames[late] = eight_bits((made + np.float32(LEVEL) * lost) / np.float32(255.0))
     note = f"a clip from elsewhere: its last {overlap} frames are blended into its first and made again without a world"
     notes = (*clip.notes, note)
     return Work(frames=frames, fps=clip.fps, grounded=False, notes=notes, measures=seam(frames))

@@ -1,8 +1,12 @@
 """What a crowd costs the door: watchers of one encode, people who come and go, and those who talk nonsense.
 
     python benchmarks/live_gates.py --json benchmarks/results/live-gates.json
+    python benchmarks/live_gates.py --all --json all.json
 
-The server is a process of its own, so that its processor time and memory are its alone.
+The server is a process of its own with a worker for the frames, so that their processor time and memory are theirs
+alone; both are counted. `--all` adds what other commands measure: latency (`elsewhere bench live`), bad lines
+(`live_faults.py`), reprojection (`page_reprojection.py`) and the random walk of 100 people through 20 worlds, twenty
+times; then it prints one table.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -30,6 +35,7 @@ from elsewhere.server.schema import MESSAGES, PROTOCOL
 from elsewhere.server.wire import unpack_frame
 
 PROMPT = "a red rubber duck drifting in a bathtub"
+ROOT = Path(__file__).parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
 SERVER = """
 import sys
@@ -43,15 +49,23 @@ serve(create_app(sys.argv[1], Options(mode="calculated", width=128, height=128),
 """
 
 
+def family(pid: int) -> list[int]:
+    """A server and its worker."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [pid, *(int(child) for path in found for child in path.read_text().split())]
+
+
 def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    total = 0
+    for one in family(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
 
 
 def resident_kilobytes(pid: int) -> int:
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found.group(1))
+    sizes = [re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{one}/status").read_text()) for one in family(pid)]
+    return sum(int(found.group(1)) for found in sizes if found)
 
 
 def fetch(address: str, path: str, method: str = "GET") -> str:
@@ -182,12 +196,78 @@ async def vandals(address: str, pid: int, count: int) -> dict[str, Any]:
     }
 
 
+def run(*command: str) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def elsewhere_measured(minutes: float, walks: int) -> dict[str, Any]:
+    """What other commands print; a part that fails says so."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "faults.json"
+        commands = {
+            "latency": ("-m", "elsewhere.cli", "bench", "live", "--codec", "h264", "--seconds", "20", "--json"),
+            "reprojection": ("benchmarks/page_reprojection.py", "--no-write"),
+            "faults": ("benchmarks/live_faults.py", "--minutes", str(minutes), "--json", str(file)),
+        }
+        for name, command in commands.items():
+            status, said = run(*command)
+            try:
+                found[name] = json.loads(file.read_text() if name == "faults" else said)
+            except (ValueError, OSError):
+                found[name] = {"failed": status}
+    walk = ("-m", "pytest", "-q", "-m", "slow", "tests/server/test_rooms.py")
+    found["walks_of_100_people"] = {"walks": walks, "clean": sum(run(*walk)[0] == 0 for _ in range(walks))}
+    return found
+
+
+def table(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What, wanted, measured."""
+
+    def at(*path: Any) -> Any:
+        value: Any = figures
+        for name in path:
+            try:
+                value = value[name]
+            except (KeyError, IndexError, TypeError):
+                return "not measured"
+        return value
+
+    faults = ("faults", "steps_5_0.5_5_megabits")
+    return [
+        ("ready to socket, p95 ms", "<= 15", str(at("latency", "socket", "ready_to_socket_ms", "p95"))),
+        ("ready to canvas, p95 ms", "<= 60", str(at("latency", "canvas", "ready_to_canvas_ms", "p95"))),
+        ("stages / total, p50", "0.95 to 1.05", str(at("latency", "socket", "stages_to_total", "p50"))),
+        ("two eyes of 512 squared, script and draw calls, ms", "<= 4", str(at("reprojection", "results", 0))),
+        ("cores for 50 watchers", "<= 1", str(at("watchers_50", "cores"))),
+        ("memory after 500 visits, %", "< 5", str(at("come_and_go", "growth_percent"))),
+        (
+            "frames in 3 s after 10,000 malformed messages",
+            "about 72",
+            str(at("vandals", "watcher_frames_in_3_s_after")),
+        ),
+        ("walks of 100 people without a stranger's frame", "all", str(at("walks_of_100_people"))),
+        ("40 ms, 1 % loss: longest gap, ms", "<= 500", str(at("faults", "delay_and_loss", "longest_gap_ms"))),
+        (
+            "after 3 s of darkness: first frame, ms",
+            "<= 3000",
+            str(at("faults", "blackout", "first_frame_after_light_ms")),
+        ),
+        ("5 Mb/s, kb/s", "", str(at(*faults, "wide", "kilobits_per_second"))),
+        ("5 Mb/s again after 2 s, kb/s", "as before", str(at(*faults, "wide_again", "kilobits_per_second"))),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the crowd watches")
     parser.add_argument("--visits", type=int, default=500)
     parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--all", action="store_true", help="also latency, faults, reprojection and walks")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the bad line, with --all")
+    parser.add_argument("--walks", type=int, default=20, help="with --all")
     arguments = parser.parse_args()
     server = subprocess.Popen([sys.executable, "-c", SERVER, PROMPT], stdout=subprocess.PIPE, text=True)
     figures: dict[str, Any] = {"machine": machine()}
@@ -202,7 +282,12 @@ def main() -> None:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(20)
+    if arguments.all:
+        figures |= elsewhere_measured(arguments.minutes, arguments.walks)
     report(figures, arguments.json)
+    if arguments.all:
+        for what, wanted, measured in table(figures):
+            print(f"{what:52} {wanted:14} {measured}")
 
 
 if __name__ == "__main__":

@@ -273,6 +273,7 @@ class Storage:
             return made
         copies = []
         taken: dict[tuple[int, int], list[int]] = {}
+        together: dict[tuple[int, int, int], set[int]] = {}
         for side in hemispheres:
             strips = []
             for tile in range(tiles):
@@ -286,9 +287,13 @@ class Storage:
                     found = self.slices(side, count, before or avoid or (), fixed)
                 taken[side, tile] = found
                 if clear is not None:
-                    found = self.cleared(
-                        side, found, [clear(tile, i * segment, i * segment + segment) for i in range(segments)]
-                    )
+                    # Copies in one hemisphere are written at once too.
+                    wrong = [clear(tile, i * segment, i * segment + segment) for i in range(segments)]
+                    wrong = [w | together.get((side, tile, i), set()) for i, w in enumerate(wrong)]
+                    found = self.cleared(side, found, wrong)
+                    for i in range(segments):
+                        mine = together.setdefault((side, tile, i), set())
+                        mine |= set(found[i * width : i * width + width])
                 planes = []
                 for byte in range(WIDTH[dtype]):
                     row = []
@@ -309,7 +314,7 @@ class Storage:
         per, width = self.machine.slices_per_hemisphere, len(found) // len(clear)
         pool, order = list(found), []
         for wrong in clear:
-            mine = [s for s in pool if s not in wrong][:width]
+            mine = [s for s in dict.fromkeys(pool) if s not in wrong][:width]
             others = (side * per + (pool[0] + i) % per for i in range(per))
             mine += [s for s in others if s not in wrong and s not in mine][: width - len(mine)]
             mine += pool[: width - len(mine)]

@@ -32,6 +32,11 @@ NOON = "a red sailboat sailing next to a lighthouse on the open sea at noon"
 SUNSET = "a white sailboat sailing next to a lighthouse on the open sea at sunset"
 COFFEE = "two pirate ships battling each other as they sail inside a cup of coffee"
 PROMPTS = (NOON, COFFEE)
+SHOWN = {
+    *("films-loop", "films-own-backward", "films-own-edit-0.75", "films-foreign-edit-0.75", "films-foreign-image"),
+    *("films-connect-same", "films-connect-other"),
+}
+"""Contact sheets that docs/films.md shows."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -59,9 +64,29 @@ class Table:
         row |= {"seconds": round(seconds, 2)}
         self.rows.append(row)
         print(json.dumps(row), flush=True)
-        if self.pictures and picture is not None:
+        if self.pictures and picture in SHOWN:
             shown = [made.frames[i] for i in spread(frames, 12)]
             write_picture(contact_sheet(shown, 6), PICTURES / f"{picture}.jpg")
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table of docs/films.md: every verb with its number, over the prompts."""
+    lines = ["| verb | source | number | per prompt, dB | ordinary steps (median) |", "|---|---|---|---|---|"]
+    numbers = (
+        *("seam_db", "forward_joint_db", "backward_joint_db", "first_joint_db", "second_joint_db", "first_frame_db"),
+        *("first_step_db", "against_what_came_db", "source_db"),
+    )
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        for number in numbers:
+            if number in row:
+                at = f" at strength {row['strength']:g}" if "strength" in row else ""
+                groups.setdefault((row["verb"], row.get("source", "own"), number + at), []).append(row)
+    for (verb, source, number), found in groups.items():
+        values = ", ".join(f"{row[number.split()[0]]:g}" for row in found)
+        steps = ", ".join(f"{row['steps_median_db']:g}" for row in found if "steps_median_db" in row)
+        lines.append(f"| {verb} | {source} | {number.replace('_db', '').replace('_', ' ')} | {values} | {steps} |")
+    return "\n".join(lines)
 
 
 def mean_db(made: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> float:
@@ -77,9 +102,13 @@ def timed(make: Any) -> tuple[Work, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one prompt, small and short")
+    parser.add_argument("--table", action="store_true", help="print the stored results as Markdown, and make nothing")
     parser.add_argument("--pictures", action="store_true", help="write the contact sheets of docs/films.md")
     options = parser.parse_args()
-    prompts, seconds, size = (PROMPTS[:1], 0.5, 64) if options.quick else (PROMPTS, 2.0, 128)
+    if options.table:
+        print(markdown(json.loads(RESULT.read_text())["rows"]))
+        return
+    prompts, seconds, size = (PROMPTS[:1], 0.5, 64) if options.quick else (PROMPTS, 1.5, 128)
     table = Table(options.pictures)
     for number, prompt in enumerate(prompts):
         clip, first = own(prompt, seconds, size), number == 0

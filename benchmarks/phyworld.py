@@ -124,6 +124,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=6, help="films of each motion and regime")
     parser.add_argument("--steps", type=int, default=4, choices=(1, 2, 4, 8), help="evaluations for a frame")
     parser.add_argument("--seed", type=int, default=0, help="of the network's noise")
+    parser.add_argument("--no-recall", action="store_true", help="do not show dreamt pictures to the frames after them")
     parser.add_argument("--picture", type=Path, help="true films above continued ones, as a .png")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -142,7 +143,7 @@ def main() -> int:
         transformer = weights.load(options.weights / "world.safetensors", Transformer, TransformerConfig)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.error(str(error))
-    dreamer = Dreamer(tokenizer, transformer, steps=options.steps)
+    dreamer = Dreamer(tokenizer, transformer, steps=options.steps, recall=not options.no_recall)
     results: list[Result] = []
     strips = []
     total = len(MOTIONS) * len(REGIMES) * options.trials
@@ -168,7 +169,11 @@ def main() -> int:
         )
     rows = table(results)
     if options.json:
-        json.dump({"known": KNOWN, "steps": options.steps, "rows": rows}, sys.stdout, indent=2)
+        json.dump(
+            {"known": KNOWN, "steps": options.steps, "recall": not options.no_recall, "rows": rows},
+            sys.stdout,
+            indent=2,
+        )
         print()
         return 0
     for row in rows:

@@ -21,12 +21,14 @@ CONTEXT_LEVEL = 0.9
 
 
 class Dreamer:
-    """Both networks, for continuations. `steps` evaluations make a frame."""
+    """Both networks, for continuations. `steps` evaluations make a frame; with `recall`, dreamt frames are shown the
+    dreamt picture before them, where the transformer can see it."""
 
-    def __init__(self, tokenizer: Tokenizer, transformer: Transformer, *, steps: int = 4) -> None:
+    def __init__(self, tokenizer: Tokenizer, transformer: Transformer, *, steps: int = 4, recall: bool = True) -> None:
         if steps not in (1, 2, 4, 8):
             raise ValueError(f"steps must be 1, 2, 4 or 8; got {steps}")
         self.tokenizer, self.transformer, self.steps = tokenizer.eval(), transformer.eval(), steps
+        self.recall = recall
 
     @torch.inference_mode()
     def encode(self, picture: NDArray[np.uint8], disparity: NDArray[np.floating]) -> Tensor:
@@ -65,7 +67,7 @@ class Dreamer:
         memory[:, known + 1 :] = 0.0
         positions = torch.from_numpy(arrays["positions"])
         for frame in range(known, count):
-            if frame > known:
+            if frame > known and self.recall:
                 memory[0, frame] = self._recall(scene, x[0, frame - 1 : frame], arrays, frame)
             upto = slice(0, frame + 1)
             for number in range(self.steps):

@@ -159,7 +159,7 @@ class Build:
         lead = self.graph.nodes[number].type.shape[:-1]
         # Rows that are brought together are written line by line.
         made = materialise(self.context, self.value(number), segment=lead[-1] if lead and 32 <= lead[-1] <= 256 else 0)
-        self.owners[self.context.storage.values.index(made)] = number
+        self.owners[made.number] = number
         self.values[number] = self.context.moved(made, self.graph.nodes[number].type.shape)
         return self.values[number]
 
@@ -171,7 +171,7 @@ class Build:
         return found
 
     def keep(self, number: int, stored: Stored) -> None:
-        self.owners[self.context.storage.values.index(stored)] = number
+        self.owners[stored.number] = number
         self.values[number] = self.context.moved(stored, self.graph.nodes[number].type.shape)
 
     def new(
@@ -216,7 +216,7 @@ class Build:
     def node(self, number: int, node: Node) -> None:
         if node.op == "input":
             stored = self.input(number, node)
-            self.owners[self.context.storage.values.index(stored)] = number
+            self.owners[stored.number] = number
             lying = self.context.moved(stored, (stored.rows, stored.columns))
             order = self.orders.get(node.attributes["name"])
             if order is not None:

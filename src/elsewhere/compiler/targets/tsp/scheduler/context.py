@@ -90,10 +90,9 @@ class Context:
 
     def decode(self, numbers: Array) -> tuple[Array, Array, Array]:
         """Stored value, row and column of elements."""
-        bases = np.array(self.storage.bases, np.int64)
+        bases, every_rows, every_columns = self.storage.known()
         value = np.searchsorted(bases, numbers, side="right") - 1
-        columns = np.array([v.columns for v in self.storage.values], np.int64)[value]
-        rows = np.array([v.rows for v in self.storage.values], np.int64)[value]
+        columns, rows = every_columns[value], every_rows[value]
         row, column = np.divmod(numbers - bases[value], columns + 1)
         outside = row >= rows  # in the span of a constant for padding
         return value, np.where(outside, 0, row), np.where(outside, 0, column)
@@ -119,7 +118,7 @@ class Context:
 
     def _tile(self, piece: Piece, width: int, columns: int) -> Tile | None:
         value, row, column = self.decode(piece.where.ravel())
-        splat = np.array([v.splat for v in self.storage.values])[value]
+        splat = self.storage.known()[2, value] == 1
         tile, lane = np.divmod(column, self.machine.lanes)
         if columns == 1 and not splat.all():
             return None
@@ -133,9 +132,10 @@ class Context:
 
     def span(self, value: Array) -> Array:
         """How many element numbers each value's rows take in all, 1 for a single number."""
-        padding = {id(v) for v in self.fills.values()}
-        sizes = np.array([SPAN if id(v) in padding else v.rows * (v.columns + 1) for v in self.storage.values])
-        return sizes[value]
+        _, rows, columns = self.storage.known()[:, value]
+        sizes = rows * (columns + 1)
+        sizes[np.isin(value, [v.number for v in self.fills.values()])] = SPAN
+        return sizes
 
     def moved(self, stored: Stored, shape: tuple[int, ...]) -> Moved:
         return whole(stored.dtype, shape, stored.base)

@@ -35,11 +35,7 @@ def table(context: Context, dtype: str, rows: int, columns: int, data: np.ndarra
             planes.append([strip])
         strips.append(planes)
     ready = np.zeros(rows, np.int64) if data is not None else np.full(rows, -1)
-    made = Stored(dtype, rows, columns, max(rows, 1), [Copy(side, strips, ready)], storage.elements)
-    storage.values.append(made)
-    storage.bases.append(storage.elements)
-    storage.elements += max(1, rows * (columns + 1))
-    return made
+    return storage.enter(dtype, rows, columns, max(rows, 1), [Copy(side, strips, ready)])
 
 
 def _group(context: Context, side: int, width: int, fixed: bool) -> int:

@@ -119,7 +119,7 @@ def _piece(context: Context, piece: Piece, stored: Stored, tile: int, first: int
     """One piece into lanes from `first` on, for the rows `among` all."""
     value, row, column = context.decode(piece.where.ravel())
     source, lane = np.divmod(column, context.machine.lanes)
-    splat = np.array([v.splat for v in context.storage.values])[value]
+    splat = context.storage.known()[2, value] == 1
     lane = np.where(splat, -1, lane)
     keys, group = np.unique(np.stack([source, lane]), axis=1, return_inverse=True)
     for number in range(keys.shape[1]):
@@ -330,7 +330,7 @@ def _diagonals(context: Context, moved: Moved, lines: _Lines, stored: Stored, si
                 target += lines_of.tolist()
         order = np.argsort(target, kind="stable")
         source = np.array(rows)[order]
-        part = Tile(np.full(len(source), storage.values.index(home)), np.zeros(len(source), np.int64), source)
+        part = Tile(np.full(len(source), home.number), np.zeros(len(source), np.int64), source)
         turn = (-s % count) * BLOCK
         _home(context, part, np.array(target)[order], stored, turn, side)
 
@@ -340,7 +340,7 @@ def _scatter_block(
 ) -> None:
     machine = context.machine
     count, sign = machine.superlanes, 1 if side else -1
-    number = context.storage.values.index(turned)
+    number = turned.number
     rows = block * BLOCK + np.arange(BLOCK)
     part = Tile(np.full(BLOCK, number), np.zeros(BLOCK, np.int64), rows)
     waiting = list(homes.items())

@@ -94,7 +94,7 @@ def segments_of(context: Context, moved: Moved, largest: int) -> list[Segment] |
         for start, part in _by_tile(context, piece, lanes):
             value, row, column = context.decode(part.where.ravel())
             tile, lane = np.divmod(column, lanes)
-            splat = np.array([v.splat for v in context.storage.values])[value]
+            splat = context.storage.known()[2, value] == 1
             real = np.flatnonzero(~splat)
             if len(real) == 0 and part.width > 1 and part.step == 1 and (context.span(value) < SPAN).any():
                 return None

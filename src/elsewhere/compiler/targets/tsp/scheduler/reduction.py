@@ -184,7 +184,7 @@ def _joined(context: Context, tiles: list[Tile], held: str, dtype: str, columns:
 
 
 def _at(context: Context, stored: Stored, rows: np.ndarray) -> Tile:
-    number = context.storage.values.index(stored)
+    number = stored.number
     return Tile(np.full(len(rows), number), np.zeros(len(rows), np.int64), rows)
 
 

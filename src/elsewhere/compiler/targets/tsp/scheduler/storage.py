@@ -85,6 +85,8 @@ class Stored:
     base: int = 0
     """Number of its first element among all elements of all stored values."""
     name: str = ""
+    number: int = -1
+    """Its place among all stored values."""
 
     @property
     def width(self) -> int:
@@ -110,7 +112,7 @@ class Storage:
         self.machine = machine
         self.strips: list[Strip] = []
         self.values: list[Stored] = []
-        self.bases: list[int] = []
+        self.table = np.zeros((3, 1024), np.int64)
         self.elements = 0
         self.load = np.zeros((machine.slices, machine.banks_per_slice), np.int64)
         self.fixed = np.zeros_like(self.load)
@@ -379,11 +381,17 @@ class Storage:
         return self.enter(dtype, rows, columns, max(rows, 1), found)
 
     def enter(self, dtype: str, rows: int, columns: int, segment: int, copies: list[Copy], name: str = "") -> Stored:
-        made = Stored(dtype, rows, columns, segment, copies, self.elements, name)
+        made = Stored(dtype, rows, columns, segment, copies, self.elements, name, len(self.values))
+        if made.number == self.table.shape[1]:
+            self.table = np.concatenate([self.table, np.zeros_like(self.table)], axis=1)
+        self.table[:, made.number] = made.base, rows, columns
         self.values.append(made)
-        self.bases.append(self.elements)
         self.elements += max(1, rows * (columns + 1))
         return made
+
+    def known(self) -> Array:
+        """(3, V): first element, rows and columns of all values."""
+        return self.table[:, : len(self.values)]
 
     def release(self, value: Stored) -> None:
         """Its banks may be counted as free, unless it is a constant: nothing more reads it."""

@@ -233,8 +233,8 @@ class Build:
             windows = (
                 node.op == "concatenate" and len(node.inputs) >= MANY_USERS and len(self.values[number].pieces) > 1
             )
-            turned = node.op == "concatenate" and self.turned(number)
-            if many or turned or (windows and node.attributes["axis"] < len(node.type.shape) - 1):
+            crosses = node.op == "concatenate" and self.turned(number)
+            if many or crosses or (windows and node.attributes["axis"] < len(node.type.shape) - 1):
                 self.settle(number)
         elif node.op == "pad":
             fill = self.context.fill(node.type.dtype, float(node.attributes["value"]))

@@ -103,7 +103,7 @@ def _foreign(clip: Clip, seed: int, progress: Progress) -> Work:
     frames, late = whole.copy(), slice(len(whole) - overlap, len(whole))
     made, again = (room.develop(plans[late], z[late]) for z in (latents, coded))
     lost = whole[late].astype(np.float32) - again
-    frames[late] = eight_bits((made + np.float32(LEVEL) * lost) / np.float32(255.0))
+    frames[late] = eight_bits(((made + np.float32(LEVEL) * lost) / np.float32(255.0)).astype(np.float32))
     note = f"a clip from elsewhere: its last {overlap} frames are blended into its first and made again without a world"
     notes = (*clip.notes, note)
     return Work(frames=frames, fps=clip.fps, grounded=False, notes=notes, measures=seam(frames))

@@ -643,8 +643,10 @@ def schedule(graph: Graph, machine: TspMachine = GROQCHIP1) -> Program:
     Where banks of one use are full while others are empty, rows are spread evenly; then weights lie in one hemisphere.
     """
     full: MemoryFullError | None = None
-    for zoned, copies in ((True, Copies.ALL), (False, Copies.ALL), (False, Copies.NONE)):
+    for zoned, copies in ((True, Copies.ALL), (True, Copies.NONE), (False, Copies.ALL), (False, Copies.NONE)):
         build = Build(graph, machine)
+        if zoned and copies == Copies.NONE and build.copies != Copies.ODD:
+            continue  # only the few that lie twice are worth giving up before slices dealt out by use
         build.context.storage.zoned &= zoned
         build.copies = min(build.copies, copies)
         try:

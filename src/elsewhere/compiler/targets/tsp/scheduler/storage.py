@@ -311,13 +311,17 @@ class Storage:
             copies.append(Copy(side, strips, np.zeros(rows, np.int64) if data is not None else np.full(rows, -1)))
         return self.enter(dtype, rows, columns, segment, copies, name)
 
+    def crowd(self, slice_: int) -> int:
+        """How full of what stays a slice is, in large steps."""
+        return int(self.fixed[slice_].min() // (self.machine.bank_rows // ROOMS))
+
     def cleared(self, side: int, found: Sequence[int], clear: Sequence[set[int]]) -> list[int]:
         """`found` slices, so many for each of several parts, in an order in which no part gets those it must not."""
         per, width = self.machine.slices_per_hemisphere, len(found) // len(clear)
         pool, order = list(found), []
         for wrong in clear:
             mine = [s for s in dict.fromkeys(pool) if s not in wrong][:width]
-            others = (side * per + (pool[0] + i) % per for i in range(per))
+            others = sorted((side * per + (pool[0] + i) % per for i in range(per)), key=self.crowd)
             mine += [s for s in others if s not in wrong and s not in mine][: width - len(mine)]
             mine += pool[: width - len(mine)]
             for slice_ in mine:

@@ -172,7 +172,10 @@ class Room:
 
     def frame(self, controls: Controls | None = None, *, skip: int = 0) -> Frame:
         controls = controls or Controls()
-        self.focal = self.SIDE / 2 / np.tan(controls.across / 2) if controls.across else self.FOCAL
+        focal = self.SIDE / 2 / np.tan(controls.across / 2) if controls.across else self.FOCAL
+        if self.striped and focal != self.focal:  # another picture, also of a steady world
+            self.index += 1
+        self.focal = focal
         controls = Controls() if self.steady else controls
         pose = stand(controls)
         rgb, depth = self.picture(pose)
@@ -212,7 +215,7 @@ class Room:
                 spot = np.exp(-(hit[..., 0] ** 2 + hit[..., 1] ** 2) / (2 * 0.12**2))
                 shade = np.array([60.0, 80.0, 110.0]) + spot[..., None] * np.array([190.0, 170.0, 140.0])
                 if self.striped:
-                    shade = shade * (0.55 + 0.45 * np.sign(np.sin(hit[..., 0] * np.pi / 0.25)))[..., None]
+                    shade = shade * (0.65 + 0.35 * np.sign(np.sin(hit[..., 0] * np.pi / 0.25)))[..., None]
                 color[on] = shade[on]
             depth[on] = along[on]
         return np.rint(color).astype(np.uint8), depth.astype(np.float32)

@@ -153,8 +153,8 @@ def test_a_turned_head_finds_what_was_painted_beyond_its_view(
             for eye in eyes(picture):
                 opened = eye[100:156, :24] if angle > 0 else eye[100:156, -24:]
                 # A stripe of 0.25 m at 2 m is 16 pixels wide or more at the rim: there is an edge in 24 columns.
-                assert sharpness(opened).max() > 25, angle
-            assert picture.max(axis=2).min() > 4  # the darkest stripe has 11
+                assert sharpness(opened).max() > 20, angle
+            assert picture.max(axis=2).min() > 12  # the darkest stripe has 33, before JPEG
 
 
 def test_no_turn_of_the_head_meets_blackness(
